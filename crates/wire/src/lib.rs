@@ -1,0 +1,30 @@
+//! BitTorrent bytes and valid values.
+//!
+//! Everything that arrives from a file, a peer or a tracker enters the program through this crate: it turns
+//! bytes into values that are valid by construction, and values back into bytes. It does no I/O, reads no
+//! clock and holds no state machine; the crates above decide what the values mean.
+//!
+//! | module | what it reads and writes |
+//! | --- | --- |
+//! | [`bencode`] | the serialisation format of BEP 3 |
+//! | [`metainfo`] | `.torrent` files, v1, v2 and hybrid (BEP 3, 12, 19, 27, 47, 52) |
+//! | [`magnet`] | magnet links (BEP 9, 53) |
+//! | [`peer`] | handshake and messages of the peer protocol (BEP 3, 6, 10, 21) |
+//! | [`tracker`] | HTTP and UDP tracker formats (BEP 3, 7, 15, 23, 24, 31, 41, 48) |
+//! | [`id`], [`layout`], [`bitfield`], [`time`] | the vocabulary all crates share |
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod bencode;
+pub mod bitfield;
+pub mod id;
+pub mod layout;
+pub mod magnet;
+pub mod metainfo;
+pub mod peer;
+pub mod time;
+pub mod tracker;

@@ -1,0 +1,122 @@
+//! What a user of the engine chooses: plain data, bounded where it is used.
+
+use samara_disk::{Allocation, Storage};
+use samara_wire::metainfo::Metainfo;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How a session is to run. `Default` is what a user wants.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Port to listen on, TCP, IPv4 and IPv6. 0: the system chooses.
+    pub port: u16,
+    /// Addresses to listen on and to connect from. Empty: all.
+    pub bind: Vec<IpAddr>,
+    /// Network threads; each torrent lives on one of them.
+    pub shards: usize,
+    /// Threads that write, read and hash.
+    pub disk_threads: usize,
+    /// Bytes of block buffers: bounds what is requested and not yet written.
+    pub buffer_bytes: usize,
+    /// Open files at most.
+    pub max_open_files: usize,
+    /// Connections at most, over all torrents.
+    pub max_peers: usize,
+    /// Connections of one torrent at most.
+    pub max_peers_per_torrent: usize,
+    /// Where resume data is kept. `None`: nowhere, so existing data is always checked.
+    pub state_dir: Option<PathBuf>,
+    /// Bytes per second received by all torrents together. `None`: no limit.
+    pub limit_down: Option<u64>,
+    /// Bytes per second sent by all torrents together. `None`: no limit.
+    pub limit_up: Option<u64>,
+    /// Whether files are made sparse or allocated in full.
+    pub allocation: Allocation,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            port: 0,
+            bind: Vec::new(),
+            shards: 1,
+            disk_threads: cores.clamp(2, 8),
+            buffer_bytes: 32 << 20,
+            max_open_files: 256,
+            max_peers: 500,
+            max_peers_per_torrent: 100,
+            state_dir: None,
+            limit_down: None,
+            limit_up: None,
+            allocation: Allocation::Sparse,
+        }
+    }
+}
+
+/// A torrent to be added, and how. Start from [`AddTorrent::new`].
+#[derive(Clone, Debug)]
+pub struct AddTorrent {
+    /// What to download or seed.
+    pub metainfo: Metainfo,
+    /// Directory under which the torrent's files are.
+    pub dir: PathBuf,
+    /// Peers to connect to at once.
+    pub peers: Vec<SocketAddr>,
+    /// Indices of files wanted; `None`: all.
+    pub files: Option<Vec<usize>>,
+    /// Pieces in order rather than rarest first.
+    pub sequential: bool,
+    /// Check what is there, but start nothing until [`crate::Torrent::resume`].
+    pub paused: bool,
+    /// Super-seeding (BEP 16).
+    pub super_seeding: bool,
+    /// What to do with data already there.
+    pub existing: Existing,
+    /// Announce to the trackers.
+    pub announce: bool,
+    /// Keep the data elsewhere than in files below `dir`.
+    pub storage: Option<CustomStorage>,
+}
+
+impl AddTorrent {
+    /// All files of the torrent, into `dir`, resuming what is there, announcing to its trackers.
+    #[must_use]
+    pub fn new(metainfo: Metainfo, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            metainfo,
+            dir: dir.into(),
+            peers: Vec::new(),
+            files: None,
+            sequential: false,
+            paused: false,
+            super_seeding: false,
+            existing: Existing::Resume,
+            announce: true,
+            storage: None,
+        }
+    }
+}
+
+/// What to do with data found where a torrent is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Trust resume data where file identities match, check the rest.
+    Resume,
+    /// Check all.
+    Check,
+    /// Take for granted that all data is there and right; a piece that cannot be read is withdrawn.
+    Trust,
+}
+
+/// An embedder's own storage for one torrent.
+#[derive(Clone)]
+pub struct CustomStorage(pub Arc<dyn Storage>);
+
+impl fmt::Debug for CustomStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CustomStorage")
+    }
+}

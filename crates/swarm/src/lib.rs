@@ -8,7 +8,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod blame;
 pub mod outbox;
+pub mod rate;
 pub mod rng;
 pub mod torrent;
 

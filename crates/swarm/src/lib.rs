@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod blame;
 pub mod outbox;
+pub mod pipeline;
 pub mod rate;
 pub mod rng;
 pub mod torrent;

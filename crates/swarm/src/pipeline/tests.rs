@@ -1,0 +1,216 @@
+//! The pipeline against a simulated link, and its states one by one.
+
+use super::*;
+use std::collections::VecDeque;
+
+const BLOCK: u64 = BLOCK_LEN as u64;
+
+/// A peer behind a link of fixed rate and delay that serves requests in order, and we who keep the target.
+struct Link {
+    now: Instant,
+    delay: Duration,
+    bytes_per_second: u64,
+    free_at: Instant,
+    /// When each outstanding block was requested, and when it comes.
+    coming: VecDeque<(Instant, Instant)>,
+    pipeline: Pipeline,
+}
+
+impl Link {
+    fn new(delay: Duration, bytes_per_second: u64, reqq: u32) -> Self {
+        let mut pipeline = Pipeline::new();
+        pipeline.set_reqq(reqq);
+        let now = Instant::from_secs(1_000);
+        Self { now, delay, bytes_per_second, free_at: now, coming: VecDeque::new(), pipeline }
+    }
+
+    fn top_up(&mut self) {
+        let n = self.pipeline.target(self.now).saturating_sub(self.coming.len());
+        self.pipeline.on_requested(self.now, n);
+        for _ in 0..n {
+            let nanos = BLOCK * 1_000_000_000 / self.bytes_per_second;
+            let start = self.free_at.max(self.now + self.delay / 2);
+            self.free_at = start + Duration::from_nanos(nanos);
+            self.coming.push_back((self.now, self.free_at + self.delay / 2));
+        }
+    }
+
+    /// Runs for `time` and returns the bytes that came.
+    fn run(&mut self, time: Duration) -> u64 {
+        let end = self.now + time;
+        let mut bytes = 0;
+        self.top_up();
+        while let Some(&(asked, at)) = self.coming.front().filter(|(_, at)| *at <= end) {
+            self.coming.pop_front();
+            self.now = self.now.max(at);
+            self.pipeline.on_block(self.now, BLOCK_LEN, asked);
+            assert_eq!(self.pipeline.outstanding(), self.coming.len());
+            bytes += BLOCK;
+            self.top_up();
+        }
+        self.now = end;
+        bytes
+    }
+}
+
+#[test]
+fn fills_links_of_every_delay_and_rate() {
+    const MB: u64 = 1_000_000;
+    for delay_ms in [1, 10, 40, 100, 200] {
+        for rate in [MB, 5 * MB, 20 * MB, 100 * MB, 1_000 * MB] {
+            for reqq in [DEFAULT_REQQ, 2_000] {
+                let delay = Duration::from_millis(delay_ms);
+                let mut link = Link::new(delay, rate, reqq);
+                link.run(Duration::from_secs(4));
+                let seconds = 4;
+                let got = link.run(Duration::from_secs(seconds)) / seconds;
+                // What the peer's bound on requests allows on this path, if that is less.
+                let possible = rate.min(u64::from(reqq) * BLOCK * 1_000 / delay_ms);
+                assert!(
+                    got >= possible / 10 * 9,
+                    "{got} of {possible} B/s at {delay_ms} ms, {reqq}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_gigabytes_a_second_on_a_short_path() {
+    let mut link = Link::new(Duration::from_micros(200), 10_000_000_000, 2_000);
+    link.run(Duration::from_millis(200));
+    let got = link.run(Duration::from_millis(500)) * 2;
+    assert!(got >= 9_000_000_000, "{got}");
+}
+
+#[test]
+fn forty_milliseconds_are_full_within_a_second() {
+    let mut link = Link::new(Duration::from_millis(40), 20_000_000, DEFAULT_REQQ);
+    link.run(Duration::from_millis(500));
+    let got = link.run(Duration::from_millis(500)) * 2;
+    assert!(got >= 18_000_000, "{got}");
+}
+
+#[test]
+fn little_waits_at_slow_peers() {
+    for (rate, delay_ms) in
+        [(1_000, 40), (10_000, 40), (10_000, 200), (50_000, 1), (100_000, 100), (1_000_000, 200)]
+    {
+        let mut link = Link::new(Duration::from_millis(delay_ms), rate, 2_000);
+        for second in 0..120 {
+            link.run(Duration::from_secs(1));
+            // Two blocks always wait; beyond them two seconds of data, in flight included.
+            let most = 2 + usize::try_from(rate * 22 / 10 / BLOCK).unwrap();
+            assert!(
+                link.coming.len() <= most,
+                "{} > {most} at {rate} B/s, {second} s",
+                link.coming.len()
+            );
+        }
+        let got = link.run(Duration::from_secs(100)) / 100;
+        assert!(got >= rate / 10 * 9 - BLOCK / 100, "{got} of {rate}");
+    }
+}
+
+#[test]
+fn follows_a_link_that_becomes_slow_and_fast_again() {
+    let mut link = Link::new(Duration::from_millis(40), 20_000_000, 2_000);
+    link.run(Duration::from_secs(3));
+    link.bytes_per_second = 100_000;
+    // What was asked while it was fast comes first: some 400 blocks.
+    link.run(Duration::from_secs(90));
+    assert!(link.coming.len() <= 14, "{}", link.coming.len());
+    link.bytes_per_second = 20_000_000;
+    link.run(Duration::from_secs(5));
+    assert!(link.run(Duration::from_secs(1)) >= 18_000_000);
+}
+
+#[test]
+fn our_own_thrift_is_not_taken_for_a_slow_peer() {
+    let mut link = Link::new(Duration::from_millis(40), 20_000_000, 2_000);
+    link.run(Duration::from_secs(3));
+    let before = link.pipeline.target(link.now);
+    assert!(before > 200, "{before}");
+    // Disk back-pressure: one block at a time for a while.
+    for _ in 0..200 {
+        let now = link.now + Duration::from_millis(1);
+        link.run(Duration::ZERO);
+        while let Some((asked, at)) = link.coming.pop_front() {
+            link.now = link.now.max(at).max(now);
+            link.pipeline.on_block(link.now, BLOCK_LEN, asked);
+        }
+        link.pipeline.on_requested(link.now, 1);
+        link.now += Duration::from_millis(41);
+        link.pipeline.on_block(link.now, BLOCK_LEN, link.now);
+    }
+    assert!(link.pipeline.target(link.now) >= before / 2, "{}", link.pipeline.target(link.now));
+}
+
+#[test]
+fn bounds_hold_whatever_the_peer_claims() {
+    let now = Instant::from_secs(9);
+    let mut p = Pipeline::new();
+    assert_eq!(p.target(now), 2);
+    p.set_reqq(0);
+    assert_eq!(p.target(now), 1);
+    p.set_reqq(u32::MAX);
+    p.on_requested(now, 50_000);
+    for _ in 0..50_000 {
+        p.on_block(now, BLOCK_LEN, now);
+    }
+    assert_eq!(p.target(now), MAX_OUTSTANDING);
+    p.on_choked();
+    assert_eq!((p.target(now), p.outstanding()), (2, 0));
+}
+
+#[test]
+fn timeout_follows_the_delay_and_backs_off() {
+    let mut now = Instant::from_secs(9);
+    let mut p = Pipeline::new();
+    assert_eq!(p.timeout(), FIRST_TIMEOUT);
+    for _ in 0..100 {
+        p.on_requested(now, 1);
+        now += Duration::from_millis(40);
+        p.on_block(now, BLOCK_LEN, now + Duration::ZERO);
+    }
+    assert_eq!(p.timeout(), MIN_TIMEOUT);
+    for _ in 0..100 {
+        p.on_requested(now, 1);
+        let asked = now;
+        now += Duration::from_secs(3);
+        p.on_block(now, BLOCK_LEN, asked);
+    }
+    assert!(p.timeout() >= Duration::from_secs(3) && p.timeout() < Duration::from_secs(4));
+    p.on_requested(now, 1);
+    p.on_timeout(false);
+    assert!(p.timeout() >= Duration::from_secs(6) && p.timeout() < Duration::from_secs(8));
+    for _ in 0..100 {
+        p.on_timeout(false);
+    }
+    assert_eq!(p.timeout(), MAX_TIMEOUT);
+    assert!(!p.is_snubbed(now));
+    p.on_block(now, BLOCK_LEN, now);
+    assert!(p.timeout() < Duration::from_secs(10), "{:?}", p.timeout());
+}
+
+#[test]
+fn a_snubbed_peer_gets_one_request_until_it_delivers() {
+    let t = Instant::from_secs;
+    let mut p = Pipeline::new();
+    // Nobody owes anything: an hour of silence is no snub.
+    assert!(!p.is_snubbed(t(3_600)));
+    p.on_requested(t(4_000), 2);
+    assert!(!p.is_snubbed(t(4_059)));
+    assert!(p.is_snubbed(t(4_060)));
+    assert_eq!(p.target(t(4_060)), 1);
+    p.on_block(t(4_061), BLOCK_LEN, t(4_000));
+    assert!(!p.is_snubbed(t(4_061)));
+    assert!(p.target(t(4_061)) >= 2);
+    p.on_timeout(true);
+    assert_eq!(p.target(t(4_062)), 1);
+    p.on_released(1);
+    assert!(p.is_snubbed(t(4_062)), "giving up on its blocks does not redeem it");
+    p.on_requested(t(4_063), 1);
+    p.on_block(t(4_064), BLOCK_LEN, t(4_063));
+    assert!(!p.is_snubbed(t(4_064)) && p.target(t(4_064)) >= 2);
+}

@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod blame;
 pub mod outbox;
+pub mod picker;
 pub mod pipeline;
 pub mod rate;
 pub mod rng;

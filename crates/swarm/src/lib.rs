@@ -9,6 +9,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod blame;
+pub mod choker;
 pub mod outbox;
 pub mod picker;
 pub mod pipeline;

@@ -1,0 +1,254 @@
+//! Whom to upload to.
+//!
+//! Only peers that want something take a slot. There are two ways to rank them:
+//!
+//! - **While we download** (BEP 3): those that send us most, most first. A peer that snubs us has no claim.
+//!   The slots that nobody has earned, at least one in five, are *optimistic*: drawn by lot every 30 s, peers
+//!   that connected in the last minute three times as likely, so that better partners are found and newcomers
+//!   get a first piece.
+//! - **When we seed** nobody can earn anything, and what counts is that pieces spread. A peer keeps its slot for
+//!   a turn: a minute, or 16 MiB and one round if it is fast. Then whoever waits longest comes first, and among
+//!   those whose turn is over the fastest stay.
+//!
+//! Ranks are drawn up every ten seconds: choking more often would throttle TCP over and over. In between a free
+//! slot is given at once ([`Choker::free_slots`], [`Choker::run`]) but none is taken away. How many slots there
+//! are follows the measured upload, see [`slots`]: with room on the link everybody is soon served.
+//!
+//! Same seed, same inputs: same decisions. Cost: sorting the interested peers once a round.
+
+mod slots;
+
+use crate::rng::Rng;
+use crate::torrent::PeerKey;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use samara_wire::time::{Duration, Instant};
+use slots::Slots;
+
+/// Time between two rankings.
+pub const ROUND: Duration = Duration::from_secs(10);
+
+const OPTIMISTIC_ROUND: Duration = Duration::from_secs(30);
+/// How long a peer counts as new in the optimistic lottery, and how many lots it has then.
+const NEW_FOR: Duration = Duration::from_secs(60);
+const NEW_LOTS: usize = 3;
+const TURN: Duration = Duration::from_secs(60);
+const TURN_BYTES: u64 = 16 * 1024 * 1024;
+/// Between rounds free slots and room for more slots are looked for this often while peers wait.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How many slots there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChokerConfig {
+    /// Slots at least, however slow the upload; at least 2 are used.
+    pub min_slots: usize,
+    /// Slots at most, however fast the upload.
+    pub max_slots: usize,
+}
+
+impl Default for ChokerConfig {
+    fn default() -> Self {
+        Self { min_slots: 8, max_slots: 200 }
+    }
+}
+
+/// What the choker must know of a connected peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The peer.
+    pub key: PeerKey,
+    /// Whether it wants something of ours.
+    pub interested: bool,
+    /// Whether we choke it.
+    pub choked: bool,
+    /// Whether it owes us blocks and sends none.
+    pub snubbed: bool,
+    /// Whether it said that it downloads nothing (BEP 21), or has everything.
+    pub upload_only: bool,
+    /// Bytes per second that it sends us.
+    pub down_rate: u64,
+    /// Bytes per second that we send it.
+    pub up_rate: u64,
+    /// Payload bytes sent to it since it was last unchoked.
+    pub uploaded_this_unchoke: u64,
+    /// When it was last unchoked; `None` if never.
+    pub unchoked_at: Option<Instant>,
+    /// When it connected.
+    pub connected_at: Instant,
+}
+
+impl Candidate {
+    const fn takes_slot(&self) -> bool {
+        self.interested && !self.upload_only
+    }
+}
+
+/// Whom to choke and whom to unchoke: only peers for which that is a change, without duplicates.
+/// Carry out the chokes first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Decision {
+    /// To be choked.
+    pub choke: Vec<PeerKey>,
+    /// To be unchoked.
+    pub unchoke: Vec<PeerKey>,
+}
+
+/// Decides whom to upload to.
+#[derive(Clone, Debug)]
+pub struct Choker {
+    slots: Slots,
+    rng: Rng,
+    next_ranking: Instant,
+    next_lottery: Instant,
+    next_look: Option<Instant>,
+}
+
+impl Choker {
+    /// A choker whose first ranking is one [`ROUND`] from `now`; free slots are given from the start.
+    #[must_use]
+    pub fn new(now: Instant, config: ChokerConfig, seed: u64) -> Self {
+        Self {
+            slots: Slots::new(config),
+            rng: Rng::new(seed),
+            next_ranking: now + ROUND,
+            next_lottery: now + OPTIMISTIC_ROUND,
+            next_look: None,
+        }
+    }
+
+    /// When to call [`Choker::run`] next.
+    #[must_use]
+    pub fn next_round(&self) -> Instant {
+        self.next_look.map_or(self.next_ranking, |look| look.min(self.next_ranking))
+    }
+
+    /// Slots left when `unchoked` interested peers have one: a peer that becomes interested while this is not
+    /// zero is to be unchoked at once.
+    #[must_use]
+    pub const fn free_slots(&self, unchoked: usize) -> usize {
+        self.slots.count().saturating_sub(unchoked)
+    }
+
+    /// Ranks the peers if a round is over; otherwise only gives away free slots. To be called at
+    /// [`Choker::next_round`], and when a slot may have become free (a peer left or lost interest).
+    ///
+    /// `seeding`: whether we want nothing any more. `up_rate`: bytes per second sent to all peers.
+    pub fn run(
+        &mut self,
+        now: Instant,
+        seeding: bool,
+        up_rate: u64,
+        candidates: &[Candidate],
+    ) -> Decision {
+        let takers: Vec<&Candidate> = candidates.iter().filter(|c| c.takes_slot()).collect();
+        let unchoked = takers.iter().filter(|c| !c.choked).count();
+        let waiting = takers.len() - unchoked;
+        let ranking = now >= self.next_ranking;
+        self.slots.update(now, ranking, up_rate, unchoked, waiting);
+        let decision = if ranking {
+            self.next_ranking = now + ROUND;
+            let chosen = if seeding {
+                self.rank_seeding(now, takers)
+            } else {
+                self.rank_leeching(now, takers)
+            };
+            changes(candidates, &chosen)
+        } else {
+            let unchoke = self.fill(seeding, takers, self.free_slots(unchoked));
+            Decision { choke: Vec::new(), unchoke }
+        };
+        let waits = waiting > decision.unchoke.len() || !decision.choke.is_empty();
+        self.next_look = waits.then(|| now + LOOK);
+        decision
+    }
+
+    /// The choked peers to whom up to `free` slots go between rounds.
+    fn fill(&self, seeding: bool, mut takers: Vec<&Candidate>, free: usize) -> Vec<PeerKey> {
+        takers.retain(|c| c.choked);
+        takers.sort_by_key(|c| {
+            let earned = if seeding || c.snubbed { 0 } else { c.down_rate };
+            (Reverse(earned), waiting_order(c))
+        });
+        takers.iter().take(free).map(|c| c.key).collect()
+    }
+
+    fn rank_seeding(&self, now: Instant, mut takers: Vec<&Candidate>) -> Vec<PeerKey> {
+        takers.sort_by_cached_key(|c| match (c.choked, turn_is_over(c, now)) {
+            (false, false) => (0, Reverse(0), waiting_order(c)),
+            (true, _) => (1, Reverse(0), waiting_order(c)),
+            (false, true) => (2, Reverse(c.up_rate), waiting_order(c)),
+        });
+        takers.iter().take(self.slots.count()).map(|c| c.key).collect()
+    }
+
+    fn rank_leeching(&mut self, now: Instant, mut takers: Vec<&Candidate>) -> Vec<PeerKey> {
+        let slots = self.slots.count();
+        // Equals: those unchoked already, to spare them the change.
+        takers.sort_by_key(|c| {
+            let earned = if c.snubbed { 0 } else { c.down_rate };
+            (Reverse(earned), c.choked, c.key)
+        });
+        let optimistic = (slots / 5).max(1);
+        let earners = takers.iter().filter(|c| !c.snubbed && c.down_rate > 0).count();
+        let rest = takers.split_off(earners.min(slots - optimistic.min(slots)));
+        let mut chosen: Vec<PeerKey> = takers.iter().map(|c| c.key).collect();
+        let free = slots - chosen.len();
+        chosen.extend(self.draw(now, rest, free));
+        chosen
+    }
+
+    /// Gives `free` optimistic slots. Their holders stay until the next lottery, and at least one round.
+    fn draw(&mut self, now: Instant, pool: Vec<&Candidate>, free: usize) -> Vec<PeerKey> {
+        let lottery = now >= self.next_lottery;
+        if lottery {
+            self.next_lottery = now + OPTIMISTIC_ROUND;
+        }
+        let (mut holders, mut others): (Vec<&Candidate>, Vec<&Candidate>) =
+            pool.into_iter().partition(|c| !c.choked);
+        // The latest first: a peer that has just fallen out of the ranks held its slot for long.
+        holders.sort_by_key(|c| (Reverse(c.unchoked_at), c.key));
+        let keep = if lottery {
+            holders.partition_point(|c| c.unchoked_at.is_some_and(|at| now - at < ROUND))
+        } else {
+            holders.len()
+        };
+        let mut chosen: Vec<PeerKey> = holders.iter().take(keep.min(free)).map(|c| c.key).collect();
+        while chosen.len() < free && !others.is_empty() {
+            let lots = |c: &Candidate| if now - c.connected_at < NEW_FOR { NEW_LOTS } else { 1 };
+            let mut lot = self.rng.below(others.iter().map(|c| lots(c)).sum());
+            let winner = others.iter().position(|c| {
+                let won = lot < lots(c);
+                lot = lot.saturating_sub(lots(c));
+                won
+            });
+            chosen.push(others.remove(winner.unwrap_or(0)).key);
+        }
+        // Nobody else wants the slot: its holder keeps it.
+        let left = free - chosen.len();
+        chosen.extend(holders.iter().skip(keep).take(left).map(|c| c.key));
+        chosen
+    }
+}
+
+/// Who has waited longest comes first; those who never had a slot before those who had.
+fn waiting_order(c: &Candidate) -> (Option<Instant>, Instant, PeerKey) {
+    (c.unchoked_at, c.connected_at, c.key)
+}
+
+fn turn_is_over(c: &Candidate, now: Instant) -> bool {
+    let held = c.unchoked_at.map_or(TURN, |at| now - at);
+    held >= TURN || (held >= ROUND && c.uploaded_this_unchoke >= TURN_BYTES)
+}
+
+fn changes(candidates: &[Candidate], chosen: &[PeerKey]) -> Decision {
+    let mut chosen = chosen.to_vec();
+    chosen.sort_unstable();
+    let is_chosen = |c: &&Candidate| chosen.binary_search(&c.key).is_ok();
+    Decision {
+        choke: candidates.iter().filter(|c| !c.choked && !is_chosen(c)).map(|c| c.key).collect(),
+        unchoke: candidates.iter().filter(|c| c.choked && is_chosen(c)).map(|c| c.key).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

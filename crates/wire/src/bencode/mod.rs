@@ -42,7 +42,7 @@ impl Limits {
 
     /// For `.torrent` files as they are found in the wild: lenient, at most 72 deep and 3,000,000 items.
     ///
-    /// A file 64 directories deep, the most we accept, needs 67 levels in the file tree of BEP 52.
+    /// A file 64 directories deep, the most we accept, needs 68 levels in the file tree of BEP 52.
     pub const FILE: Self = Self { depth: 72, tokens: 3_000_000, strictness: Strictness::Lenient };
 
     /// The same bounds, with another strictness.

@@ -123,6 +123,11 @@ impl<'a, 'd> Value<'a, 'd> {
         self.token().start as usize
     }
 
+    /// Offset of the byte behind it in `outer`, the raw bytes of a value that holds it.
+    pub(crate) fn end_in(&self, outer: &Dict<'_, '_>) -> usize {
+        self.token().end as usize - outer.0.offset()
+    }
+
     /// The number, if it is one.
     #[must_use]
     pub fn as_int(&self) -> Option<i64> {

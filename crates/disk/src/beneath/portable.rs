@@ -1,0 +1,112 @@
+//! The form for systems without directory descriptors: paths, checked for links before use. Weaker than the Unix
+//! form, since a link may appear between the check and the use.
+
+use super::{Access, check, symlink_in_the_way};
+use crate::storage::FileIdentity;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// The directory everything lies below.
+pub(crate) struct Root(PathBuf);
+
+/// Notes a directory that the user named, which must be there.
+pub(crate) fn open_root(dir: &Path) -> io::Result<Root> {
+    if std::fs::metadata(dir)?.is_dir() {
+        Ok(Root(dir.to_owned()))
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
+}
+
+/// Opens the file at `path` below `root`.
+pub(crate) fn open(root: &Root, path: &[String], access: Access) -> io::Result<File> {
+    let full = resolve(root, path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(access != Access::Read);
+    options.create(matches!(access, Access::Create { .. }));
+    let file = options.open(full)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Creates the directories of `dirs`, one inside the other; `created` is told how many components each new one has.
+pub(crate) fn make_dirs(
+    root: &Root,
+    dirs: &[String],
+    mut created: impl FnMut(usize),
+) -> io::Result<()> {
+    for depth in 1..=dirs.len() {
+        match std::fs::create_dir(resolve(root, &dirs[..depth])?) {
+            Ok(()) => created(depth),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Directories cannot be made durable here.
+pub(crate) fn sync_dir(_: &Root, _: &[String]) -> io::Result<()> {
+    Ok(())
+}
+
+/// What is at `path`; `None` if nothing is.
+pub(crate) fn identity(root: &Root, path: &[String]) -> io::Result<Option<FileIdentity>> {
+    let meta = match std::fs::symlink_metadata(resolve(root, path)?) {
+        Ok(meta) => meta,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
+    let since = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+    let mtime_ns = since.and_then(|d| i128::try_from(d.as_nanos()).ok()).unwrap_or(0);
+    let identity = FileIdentity { len: meta.len(), mtime_ns, inode: 0, exists: true };
+    Ok(meta.is_file().then_some(identity))
+}
+
+/// Removes the file at `path`, then the directories above it that are empty. Nothing there is fine.
+pub(crate) fn remove(root: &Root, path: &[String]) -> io::Result<()> {
+    match std::fs::remove_file(resolve(root, path)?) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    for depth in (1..path.len()).rev() {
+        if std::fs::remove_dir(resolve(root, &path[..depth])?).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Symbolic links are not created here.
+pub(crate) fn symlink(_: &Root, _: &[String], _: &str) -> io::Result<()> {
+    Ok(())
+}
+
+/// There is no executable bit here.
+pub(crate) fn make_executable(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Volumes are not told apart here.
+pub(crate) fn device(_: &Path) -> Option<u64> {
+    None
+}
+
+/// The path below the root, none of whose components is a link.
+fn resolve(root: &Root, path: &[String]) -> io::Result<PathBuf> {
+    check(path)?;
+    let mut full = root.0.clone();
+    for component in path {
+        full.push(component);
+        if std::fs::symlink_metadata(&full).is_ok_and(|m| m.is_symlink()) {
+            return Err(symlink_in_the_way());
+        }
+    }
+    Ok(full)
+}

@@ -1,0 +1,316 @@
+//! The Unix form: everything relative to an open directory.
+
+use super::{Access, check, symlink_in_the_way};
+use crate::storage::FileIdentity;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// The open directory everything lies below.
+pub(crate) type Root = File;
+
+/// Opens a directory that the user named; symbolic links in it are the user's and followed.
+pub(crate) fn open_root(dir: &Path) -> io::Result<Root> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(CWD, dir, flags, Mode::empty())?))
+}
+
+/// Opens the file at `path` below `root`.
+pub(crate) fn open(root: &Root, path: &[String], access: Access) -> io::Result<File> {
+    check(path)?;
+    let (flags, mode) = match access {
+        Access::Read => (OFlags::RDONLY, Mode::empty()),
+        Access::Write => (OFlags::RDWR, Mode::empty()),
+        Access::Create { executable: false } => {
+            (OFlags::RDWR | OFlags::CREATE, Mode::from_raw_mode(0o666))
+        }
+        Access::Create { executable: true } => {
+            (OFlags::RDWR | OFlags::CREATE, Mode::from_raw_mode(0o777))
+        }
+    };
+    // Not to hang on a FIFO that somebody put there.
+    let file = File::from(open_at(root.as_fd(), path, flags | OFlags::NONBLOCK, mode)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Creates the directories of `dirs`, one inside the other; `created` is told how many components each new one has.
+pub(crate) fn make_dirs(
+    root: &Root,
+    dirs: &[String],
+    mut created: impl FnMut(usize),
+) -> io::Result<()> {
+    if dirs.is_empty() {
+        return Ok(());
+    }
+    check(dirs)?;
+    let mut parent: Option<OwnedFd> = None;
+    for (i, name) in dirs.iter().enumerate() {
+        let at = parent.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+        match rustix::fs::mkdirat(at, name.as_str(), Mode::from_raw_mode(0o777)) {
+            Ok(()) => created(i + 1),
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        parent = Some(step_into(at, name)?);
+    }
+    Ok(())
+}
+
+/// Makes the entries of the directory `dirs` durable.
+pub(crate) fn sync_dir(root: &Root, dirs: &[String]) -> io::Result<()> {
+    let result = if dirs.is_empty() {
+        rustix::fs::fsync(root)
+    } else {
+        check(dirs)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        rustix::fs::fsync(open_at(root.as_fd(), dirs, flags, Mode::empty())?)
+    };
+    match result {
+        // Not every file system can; then there is nothing to be done.
+        Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What is at `path`, not following a link there; `None` if nothing is.
+pub(crate) fn identity(root: &Root, path: &[String]) -> io::Result<Option<FileIdentity>> {
+    let stat =
+        in_parent(root, path, |dir, name| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
+    let stat = match stat {
+        Ok(stat) => stat,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    Ok(Some(FileIdentity {
+        len: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        inode: stat.st_ino,
+        exists: true,
+    }))
+}
+
+/// Removes the file at `path`, then the directories above it that are empty. Nothing there is fine.
+pub(crate) fn remove(root: &Root, path: &[String]) -> io::Result<()> {
+    match in_parent(root, path, |dir, name| rustix::fs::unlinkat(dir, name, AtFlags::empty())) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    for depth in (1..path.len()).rev() {
+        let removed = in_parent(root, &path[..depth], |dir, name| {
+            rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
+        });
+        // Not empty, most often: then neither are those above.
+        if removed.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Creates a symbolic link at `path` to `target`; what is there already stays.
+pub(crate) fn symlink(root: &Root, path: &[String], target: &str) -> io::Result<()> {
+    match in_parent(root, path, |dir, name| rustix::fs::symlinkat(target, dir, name)) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Lets those execute the file who may read it.
+pub(crate) fn make_executable(file: &File) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
+    let readable = mode & (Mode::RUSR | Mode::RGRP | Mode::ROTH);
+    Ok(rustix::fs::fchmod(file, mode | Mode::from_raw_mode(readable.as_raw_mode() >> 2))?)
+}
+
+/// The device that holds `dir`, or would if it were created.
+pub(crate) fn device(dir: &Path) -> Option<u64> {
+    dir.ancestors()
+        .map(|d| if d.as_os_str().is_empty() { Path::new(".") } else { d })
+        .find_map(|d| rustix::fs::stat(d).ok())
+        .map(|stat| stat.st_dev)
+}
+
+/// Calls `act` with the directory of `path` and its last component.
+fn in_parent<T>(
+    root: &Root,
+    path: &[String],
+    act: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>,
+) -> io::Result<T> {
+    check(path)?;
+    let Some((name, dirs)) = path.split_last() else { unreachable!("checked not to be empty") };
+    if dirs.is_empty() {
+        return Ok(act(root.as_fd(), name)?);
+    }
+    let dir = open_at(root.as_fd(), dirs, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+    Ok(act(dir.as_fd(), name)?)
+}
+
+fn open_at(
+    root: BorrowedFd<'_>,
+    path: &[String],
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    #[cfg(target_os = "linux")]
+    if let Some(result) = linux::open_beneath(root, path, flags, mode) {
+        return result;
+    }
+    walk(root, path, flags, mode)
+}
+
+/// The form without `openat2`: one component after another, none of them a link.
+fn walk(root: BorrowedFd<'_>, path: &[String], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let Some((name, dirs)) = path.split_last() else { unreachable!("checked not to be empty") };
+    let mut parent: Option<OwnedFd> = None;
+    for dir in dirs {
+        let at = parent.as_ref().map_or(root, AsFd::as_fd);
+        parent = Some(step_into(at, dir)?);
+    }
+    let at = parent.as_ref().map_or(root, AsFd::as_fd);
+    rustix::fs::openat(at, name.as_str(), flags, mode).map_err(explain)
+}
+
+fn step_into(at: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, Mode::empty()).map_err(|e| {
+        let is_link = e == Errno::NOTDIR
+            && rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
+        if is_link { symlink_in_the_way() } else { explain(e) }
+    })
+}
+
+fn explain(error: Errno) -> io::Error {
+    if error == Errno::LOOP { symlink_in_the_way() } else { error.into() }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{BorrowedFd, Errno, Mode, OFlags, OwnedFd, explain, io};
+    use rustix::fs::ResolveFlags;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Tries again when a rename elsewhere made the kernel unsure whether the path stays below the root.
+    const ATTEMPTS: usize = 16;
+
+    static LACKING: AtomicBool = AtomicBool::new(false);
+
+    /// `None` where the kernel (before 5.6) or a sandbox does not have `openat2`.
+    pub(super) fn open_beneath(
+        root: BorrowedFd<'_>,
+        path: &[String],
+        flags: OFlags,
+        mode: Mode,
+    ) -> Option<io::Result<OwnedFd>> {
+        if LACKING.load(Ordering::Relaxed) {
+            return None;
+        }
+        let path = path.join("/");
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        for _ in 0..ATTEMPTS {
+            match rustix::fs::openat2(root, path.as_str(), flags, mode, resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::NOSYS) => {
+                    LACKING.store(true, Ordering::Relaxed);
+                    return None;
+                }
+                // Some sandboxes answer so to calls they do not know.
+                Err(Errno::PERM) => return None,
+                result => return Some(result.map_err(explain)),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(s: &str) -> Vec<String> {
+        s.split('/').map(String::from).collect()
+    }
+
+    #[test]
+    fn links_are_not_followed_by_either_way() {
+        let outside = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), b"x").unwrap();
+        std::fs::create_dir(dir.path().join("real")).unwrap();
+        std::fs::write(dir.path().join("real/file"), b"y").unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("real/file"), dir.path().join("leaf")).unwrap();
+        let root = open_root(dir.path()).unwrap();
+        let walked = |p: &str| {
+            walk(root.as_fd(), &path(p), OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())
+        };
+        for bad in ["link/secret", "leaf"] {
+            let error = open(&root, &path(bad), Access::Read).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{bad}: {error}");
+            let error = walked(bad).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{bad}: {error}");
+        }
+        assert!(
+            open(&root, &path("real/file"), Access::Read).is_ok() && walked("real/file").is_ok()
+        );
+        assert!(make_dirs(&root, &path("link/new"), |_| ()).is_err());
+        assert!(remove(&root, &path("link/secret")).is_err());
+        assert!(outside.path().join("secret").exists() && !outside.path().join("new").exists());
+        assert_eq!(identity(&root, &path("leaf")).unwrap(), None);
+    }
+
+    #[test]
+    fn unsafe_components_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = open_root(dir.path()).unwrap();
+        for bad in [&["..", "x"][..], &["a/b"], &[""], &["."], &["a\0b"], &[]] {
+            let bad: Vec<String> = bad.iter().map(|s| (*s).to_owned()).collect();
+            let error = open(&root, &bad, Access::Create { executable: false }).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn a_fifo_or_directory_in_place_of_a_file_is_an_error_not_a_hang() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = open_root(dir.path()).unwrap();
+        rustix::fs::mkfifoat(&root, "fifo", Mode::from_raw_mode(0o600)).unwrap();
+        std::fs::create_dir(dir.path().join("dir")).unwrap();
+        for name in ["fifo", "dir"] {
+            assert!(open(&root, &path(name), Access::Read).is_err(), "{name}");
+            assert!(open(&root, &path(name), Access::Write).is_err(), "{name}");
+            assert_eq!(identity(&root, &path(name)).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn removing_takes_empty_directories_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = open_root(dir.path()).unwrap();
+        let mut created = Vec::new();
+        make_dirs(&root, &path("a/b/c"), |depth| created.push(depth)).unwrap();
+        assert_eq!(created, [1, 2, 3]);
+        for file in ["a/b/c/1", "a/b/2"] {
+            open(&root, &path(file), Access::Create { executable: true }).unwrap();
+        }
+        remove(&root, &path("a/b/c/1")).unwrap();
+        remove(&root, &path("a/b/c/1")).unwrap();
+        assert!(!dir.path().join("a/b/c").exists() && dir.path().join("a/b/2").exists());
+        remove(&root, &path("a/b/2")).unwrap();
+        assert!(!dir.path().join("a").exists());
+    }
+}

@@ -1,0 +1,231 @@
+//! Checking what is on disk against the torrent.
+//!
+//! A check first looks at the files: pieces that reach into a missing or too short file cannot be good and are not
+//! read. The others are claimed one after another by as many threads as are free, in ascending order so that the
+//! disk is read forward. A missing file is not an error; one that may not be read is.
+
+use crate::error::StorageError;
+use crate::hash::PieceHasher;
+use crate::linear::{LinearSpace, as_len};
+use crate::schedule::{READ_STEP, Steps, Worker};
+use crate::store::{Content, Reply};
+use samara_wire::bitfield::Bitfield;
+use samara_wire::id::{FileIndex, PieceIndex};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How far a check is; shared with whoever watches it.
+#[derive(Debug, Default)]
+pub struct CheckProgress {
+    hashed: AtomicU64,
+    total: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+impl CheckProgress {
+    /// Bytes hashed so far; never above [`CheckProgress::total_bytes`], never falling.
+    #[must_use]
+    pub fn hashed_bytes(&self) -> u64 {
+        self.hashed.load(Ordering::Acquire)
+    }
+
+    /// Bytes to hash in all; 0 until the files have been looked at.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.total.load(Ordering::Acquire)
+    }
+
+    /// Ends the check early: pieces not yet hashed count as not good.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether [`CheckProgress::cancel`] was called.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn expect(&self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Release);
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        self.hashed.fetch_add(bytes, Ordering::Release);
+    }
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub struct CheckOutcome {
+    /// The pieces that are there and right, among those asked about.
+    pub good: Bitfield,
+    /// Whether it came to its end, rather than being cancelled.
+    pub finished: bool,
+}
+
+/// A check under way.
+pub(crate) struct CheckRun {
+    space: Arc<LinearSpace>,
+    content: Arc<Content>,
+    progress: Arc<CheckProgress>,
+    /// Pieces worth reading, ascending.
+    candidates: Vec<PieceIndex>,
+    /// Index of the next candidate to claim; beyond the end when none is left.
+    next: AtomicUsize,
+    /// Candidates done with.
+    done: AtomicUsize,
+    result: Mutex<RunResult>,
+}
+
+struct RunResult {
+    good: Bitfield,
+    error: Option<StorageError>,
+    reply: Option<Reply<Result<CheckOutcome, StorageError>>>,
+}
+
+impl CheckRun {
+    /// Looks at the files. `None` if nothing is to be read; then the reply has been given.
+    pub(crate) fn begin(
+        space: &Arc<LinearSpace>,
+        content: &Arc<Content>,
+        pieces: Option<&Bitfield>,
+        progress: Arc<CheckProgress>,
+        reply: Reply<Result<CheckOutcome, StorageError>>,
+    ) -> Option<Arc<Self>> {
+        let candidates = match candidates(space, content, pieces) {
+            Ok(candidates) => candidates,
+            Err(e) => {
+                reply(Err(e));
+                return None;
+            }
+        };
+        let layout = space.layout.pieces();
+        progress.expect(candidates.iter().map(|&p| u64::from(layout.len_of(p))).sum());
+        let good = Bitfield::empty(layout.count());
+        if candidates.is_empty() {
+            reply(Ok(CheckOutcome { good, finished: true }));
+            return None;
+        }
+        Some(Arc::new(Self {
+            space: Arc::clone(space),
+            content: Arc::clone(content),
+            progress,
+            candidates,
+            next: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
+            result: Mutex::new(RunResult { good, error: None, reply: Some(reply) }),
+        }))
+    }
+
+    /// Hashes one piece from disk.
+    fn check(&self, piece: PieceIndex, scratch: &mut [u8]) -> Result<bool, StorageError> {
+        let Some(expected) = (self.content.expected)(piece) else { return Ok(false) };
+        let mut hasher = PieceHasher::new(expected);
+        for step in LinearSpace::steps(self.space.layout.range_of(piece), scratch.len()) {
+            let buf = &mut scratch[..as_len(step.end - step.start)];
+            if self.space.read(step.start, buf)?.is_err() {
+                return Ok(false);
+            }
+            hasher.update(buf);
+        }
+        Ok(hasher.matches())
+    }
+
+    /// Claims all that is left, so that nobody begins it.
+    fn abandon(&self, error: Option<StorageError>) {
+        if error.is_some() {
+            self.lock().error = error;
+        }
+        let claimed = self.next.swap(self.candidates.len(), Ordering::AcqRel);
+        self.settle(self.candidates.len().saturating_sub(claimed));
+    }
+
+    /// Counts candidates as done; the last one gives the reply.
+    fn settle(&self, count: usize) {
+        if count == 0
+            || self.done.fetch_add(count, Ordering::AcqRel) + count < self.candidates.len()
+        {
+            return;
+        }
+        let mut result = self.lock();
+        let good = std::mem::replace(&mut result.good, Bitfield::empty(0));
+        let (error, reply) = (result.error.take(), result.reply.take());
+        drop(result);
+        if let Some(reply) = reply {
+            let finished = !self.progress.is_cancelled();
+            reply(error.map_or(Ok(CheckOutcome { good, finished }), Err));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RunResult> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Steps for CheckRun {
+    fn step(&self, worker: &mut Worker) {
+        let mut bytes = 0;
+        while bytes < READ_STEP as u64 {
+            if self.progress.is_cancelled() {
+                return self.abandon(None);
+            }
+            let claimed = self.next.fetch_add(1, Ordering::AcqRel);
+            let Some(&piece) = self.candidates.get(claimed) else { return };
+            let len = u64::from(self.space.layout.pieces().len_of(piece));
+            match self.check(piece, worker.scratch()) {
+                Ok(true) => {
+                    self.lock().good.insert(piece);
+                }
+                Ok(false) => {}
+                Err(e) => self.abandon(Some(e)),
+            }
+            bytes += len;
+            self.progress.add(len);
+            self.settle(1);
+        }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.next.load(Ordering::Acquire) >= self.candidates.len()
+    }
+
+    fn refuse(&self, error: StorageError) {
+        self.abandon(Some(error));
+    }
+}
+
+/// The pieces, among those asked about, all of whose files are there and long enough.
+fn candidates(
+    space: &LinearSpace,
+    content: &Content,
+    pieces: Option<&Bitfield>,
+) -> Result<Vec<PieceIndex>, StorageError> {
+    let layout = &space.layout;
+    let mut lens: HashMap<FileIndex, u64> = HashMap::new();
+    let mut len_of = |file| -> Result<u64, StorageError> {
+        if let Some(&len) = lens.get(&file) {
+            return Ok(len);
+        }
+        let identity = space.storage.identity(file);
+        let identity = identity
+            .map_err(|e| StorageError::new("look at", &space.storage.describe(file), &e))?;
+        let len = identity.map_or(0, |id| id.len);
+        lens.insert(file, len);
+        Ok(len)
+    };
+    let mut candidates = Vec::new();
+    let asked = |&piece: &PieceIndex| pieces.is_none_or(|set| set.has(piece));
+    for piece in layout.pieces().pieces().filter(asked) {
+        let mut there = (content.expected)(piece).is_some();
+        for segment in layout.segments(layout.range_of(piece)) {
+            let Some(file) = segment.file.filter(|_| there) else { continue };
+            there = segment.offset + segment.len <= len_of(file)?;
+        }
+        if there {
+            candidates.push(piece);
+        }
+    }
+    Ok(candidates)
+}

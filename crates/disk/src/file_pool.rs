@@ -1,0 +1,158 @@
+//! The open files of all torrents, bounded in number.
+//!
+//! Torrents may have more files than a process may open. The pool keeps those used last; the least recently used is
+//! closed when another takes its place. A file handed out stays open as long as somebody holds it, so the bound is
+//! passed by at most the number of threads at work and of transfers under way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Names a file across torrents: the number of its storage, and its own in there.
+pub(crate) type FileKey = (u64, u32);
+
+/// Open files, the least recently used closed first.
+#[derive(Debug)]
+pub(crate) struct FilePool {
+    open: Mutex<Open>,
+    max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    files: HashMap<FileKey, Entry>,
+    /// Keys by the time of their last use.
+    order: BTreeMap<u64, FileKey>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    file: Arc<File>,
+    writable: bool,
+    used: u64,
+}
+
+impl FilePool {
+    /// A pool of at most `max` open files, and at most half of what the system grants the process.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { open: Mutex::default(), max: max.min(system_limit() / 2).max(1) }
+    }
+
+    /// The file, if it is open, and for writing if `write` asks that.
+    pub(crate) fn get(&self, key: FileKey, write: bool) -> Option<Arc<File>> {
+        let mut open = self.lock();
+        open.clock += 1;
+        let now = open.clock;
+        let entry = open.files.get_mut(&key).filter(|e| e.writable || !write)?;
+        let file = Arc::clone(&entry.file);
+        let before = std::mem::replace(&mut entry.used, now);
+        open.order.remove(&before);
+        open.order.insert(now, key);
+        Some(file)
+    }
+
+    /// Keeps `file` open, closing others if there are too many.
+    pub(crate) fn put(&self, key: FileKey, file: Arc<File>, writable: bool) {
+        let mut closing = Vec::new();
+        let mut open = self.lock();
+        open.clock += 1;
+        let used = open.clock;
+        closing.extend(open.remove(key));
+        open.files.insert(key, Entry { file, writable, used });
+        open.order.insert(used, key);
+        while open.files.len() > self.max {
+            let Some((_, &oldest)) = open.order.first_key_value() else { break };
+            closing.extend(open.remove(oldest));
+        }
+        // Closing can wait for a network file system; not under the lock.
+        drop(open);
+        drop(closing);
+    }
+
+    /// Closes one file.
+    pub(crate) fn forget(&self, key: FileKey) {
+        let closing = self.lock().remove(key);
+        drop(closing);
+    }
+
+    /// Closes all files of a storage.
+    pub(crate) fn forget_all(&self, storage: u64) {
+        let mut open = self.lock();
+        let keys: Vec<_> = open.files.keys().copied().filter(|k| k.0 == storage).collect();
+        let closing: Vec<_> = keys.into_iter().map(|key| open.remove(key)).collect();
+        drop(open);
+        drop(closing);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn remove(&mut self, key: FileKey) -> Option<Entry> {
+        let entry = self.files.remove(&key)?;
+        self.order.remove(&entry.used);
+        Some(entry)
+    }
+}
+
+/// File descriptors the process may have.
+#[cfg(unix)]
+fn system_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX)
+}
+
+#[cfg(not(unix))]
+fn system_limit() -> usize {
+    1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Arc<File> {
+        Arc::new(tempfile::tempfile().unwrap())
+    }
+
+    #[test]
+    fn the_least_recently_used_is_closed() {
+        let pool = FilePool::new(2);
+        let first = file();
+        pool.put((1, 0), Arc::clone(&first), false);
+        pool.put((1, 1), file(), false);
+        assert!(pool.get((1, 0), false).is_some());
+        pool.put((1, 2), file(), false);
+        assert!(pool.get((1, 1), false).is_none());
+        assert!(pool.get((1, 0), false).is_some() && pool.get((1, 2), false).is_some());
+        assert_eq!(Arc::strong_count(&first), 2);
+        pool.put((1, 3), file(), false);
+        assert_eq!(Arc::strong_count(&first), 1, "closed but for the one who holds it");
+    }
+
+    #[test]
+    fn a_file_open_for_reading_does_not_do_for_writing() {
+        let pool = FilePool::new(2);
+        pool.put((1, 0), file(), false);
+        assert!(pool.get((1, 0), true).is_none());
+        pool.put((1, 0), file(), true);
+        assert!(pool.get((1, 0), true).is_some() && pool.get((1, 0), false).is_some());
+        let open = pool.lock();
+        assert_eq!((open.files.len(), open.order.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_storage_is_forgotten_whole() {
+        let pool = FilePool::new(8);
+        for key in [(1, 0), (1, 1), (2, 0)] {
+            pool.put(key, file(), false);
+        }
+        pool.forget_all(1);
+        pool.forget((2, 7));
+        assert!(pool.get((1, 0), false).is_none() && pool.get((2, 0), false).is_some());
+        assert_eq!(pool.lock().order.len(), 1);
+    }
+}

@@ -1,0 +1,126 @@
+//! Reading and writing ranges of a torrent's linear space, whatever files they fall into.
+
+use crate::error::StorageError;
+use crate::layout::Layout;
+use crate::storage::{Storage, read_full, write_full};
+use samara_wire::id::FileIndex;
+use std::collections::BTreeSet;
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A torrent's bytes as one space, and which files wait to be made durable.
+pub(crate) struct LinearSpace {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) storage: Arc<dyn Storage>,
+    /// Files written since their last sync.
+    dirty: Mutex<BTreeSet<FileIndex>>,
+}
+
+impl LinearSpace {
+    pub(crate) fn new(layout: Arc<Layout>, storage: Arc<dyn Storage>) -> Self {
+        Self { layout, storage, dirty: Mutex::default() }
+    }
+
+    /// Fills `buf` from `start` on. `Err` in the inner result names the first file that lacks bytes of the range.
+    pub(crate) fn read(
+        &self,
+        start: u64,
+        mut buf: &mut [u8],
+    ) -> Result<Result<(), FileIndex>, StorageError> {
+        for segment in self.layout.segments(start..start + buf.len() as u64) {
+            let (now, rest) = buf.split_at_mut(as_len(segment.len));
+            match segment.file {
+                None => now.fill(0),
+                Some(file) => {
+                    if read_full(&*self.storage, file, segment.offset, now)? < now.len() {
+                        return Ok(Err(file));
+                    }
+                }
+            }
+            buf = rest;
+        }
+        Ok(Ok(()))
+    }
+
+    /// As [`LinearSpace::read`], but bytes that are not there are an error.
+    pub(crate) fn read_exact(&self, start: u64, buf: &mut [u8]) -> Result<(), StorageError> {
+        self.read(start, buf)?.map_err(|file| StorageError::too_short(&self.storage.describe(file)))
+    }
+
+    /// Fills `buf` from `start` on, if that needs no waiting. False if it would, or if bytes lack.
+    pub(crate) fn try_read(&self, start: u64, mut buf: &mut [u8]) -> Result<bool, StorageError> {
+        for segment in self.layout.segments(start..start + buf.len() as u64) {
+            let (now, rest) = buf.split_at_mut(as_len(segment.len));
+            match segment.file {
+                None => now.fill(0),
+                Some(file) => match self.storage.try_read_at(file, segment.offset, now) {
+                    Ok(Some(n)) if n == now.len() => {}
+                    Ok(_) => return Ok(false),
+                    Err(e) => {
+                        return Err(StorageError::new("read", &self.storage.describe(file), &e));
+                    }
+                },
+            }
+            buf = rest;
+        }
+        Ok(true)
+    }
+
+    /// Writes `parts`, one after another, at `start`: one vectored write for each file they fall into.
+    pub(crate) fn write(&self, start: u64, parts: &[&[u8]]) -> Result<(), StorageError> {
+        let len: usize = parts.iter().map(|p| p.len()).sum();
+        let mut parts = parts.iter().copied();
+        let mut rest: &[u8] = &[];
+        for segment in self.layout.segments(start..start + len as u64) {
+            let mut left = as_len(segment.len);
+            let mut bufs = Vec::with_capacity(parts.len() + 1);
+            while left > 0 {
+                if rest.is_empty() {
+                    rest = parts.next().expect("the segments are as long as the parts together");
+                }
+                let (now, later) = rest.split_at(left.min(rest.len()));
+                bufs.push(IoSlice::new(now));
+                left -= now.len();
+                rest = later;
+            }
+            if let Some(file) = segment.file {
+                let written = write_full(&*self.storage, file, segment.offset, &mut bufs);
+                // Also after an error, for part of it may have been written.
+                self.lock().insert(file);
+                written?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable whose write ended before this call.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        let files = std::mem::take(&mut *self.lock());
+        for &file in &files {
+            if let Err(e) = self.storage.sync(file) {
+                // All of them again: those that went well cost nothing the second time.
+                self.lock().extend(&files);
+                return Err(StorageError::new("flush", &self.storage.describe(file), &e));
+            }
+        }
+        self.storage
+            .sync_names()
+            .map_err(|e| StorageError::new("flush", &"the directories of the torrent", &e))
+    }
+
+    /// `range` in steps of `step` bytes, the last of which may be shorter.
+    pub(crate) fn steps(range: Range<u64>, step: usize) -> impl Iterator<Item = Range<u64>> {
+        let end = range.end;
+        range.step_by(step).map(move |at| at..(at + step as u64).min(end))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<FileIndex>> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A length inside a buffer.
+pub(crate) fn as_len(len: u64) -> usize {
+    usize::try_from(len).expect("no longer than a buffer in memory")
+}

@@ -1,0 +1,364 @@
+//! The disk threads and what they do next.
+//!
+//! Each store has a queue for each [`Class`] of work, and stores with work of a class stand in a ring, so that every
+//! store gets its turn. Writes and reads alternate; a check, which is cut into steps of about a piece, takes what
+//! they leave and one turn in eight for certain, so that uploads do not starve behind it nor it behind them.
+//!
+//! Of `threads + 1` threads at most `threads` work for one volume at a time: a device that stalls keeps the last
+//! thread free for the others (N7). A store's volume is asked for on a disk thread, before its first job; until then
+//! it counts to one volume with all others that are not known yet.
+//!
+//! Jobs are bounded by the credits of those who submit them; [`MAX_QUEUED`] is the net below.
+
+use crate::error::StorageError;
+use crate::storage::Storage;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Jobs queued at most; beyond that they are refused.
+const MAX_QUEUED: usize = 1 << 16;
+
+/// One turn in so many is offered to checks first.
+const CHECK_TURN: usize = 8;
+
+/// Bytes read from a file in one go while hashing.
+pub(crate) const READ_STEP: usize = 512 * 1024;
+
+/// What a disk thread brings to a job.
+#[derive(Default)]
+pub(crate) struct Worker {
+    scratch: Vec<u8>,
+}
+
+impl Worker {
+    /// A buffer of [`READ_STEP`] bytes of unspecified content.
+    pub(crate) fn scratch(&mut self) -> &mut [u8] {
+        self.scratch.resize(READ_STEP, 0);
+        &mut self.scratch
+    }
+}
+
+/// A job: called on a disk thread, or with an error on the submitter's if it was refused.
+pub(crate) type Job = Box<dyn FnOnce(Result<&mut Worker, StorageError>) + Send>;
+
+/// Work that several threads take on at once, one step a turn.
+pub(crate) trait Steps: Send + Sync {
+    /// Does one step; called from several threads.
+    fn step(&self, worker: &mut Worker);
+    /// Whether no step is left to begin.
+    fn is_exhausted(&self) -> bool;
+    /// No further step will be made.
+    fn refuse(&self, error: StorageError);
+}
+
+/// Kinds of work, each with its own queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Class {
+    Write,
+    Read,
+    Check,
+}
+
+pub(crate) enum Work {
+    Once(Job),
+    Steps(Arc<dyn Steps>),
+}
+
+/// For whom work is done.
+pub(crate) struct Owner {
+    pub(crate) id: u64,
+    pub(crate) storage: Arc<dyn Storage>,
+    volume: OnceLock<Volume>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Volume {
+    Unknown,
+    Own(u64),
+    Device(u64),
+}
+
+impl Owner {
+    pub(crate) fn new(id: u64, storage: Arc<dyn Storage>) -> Self {
+        Self { id, storage, volume: OnceLock::new() }
+    }
+
+    fn volume(&self) -> Volume {
+        self.volume.get().copied().unwrap_or(Volume::Unknown)
+    }
+
+    fn learn_volume(&self) {
+        self.volume
+            .get_or_init(|| self.storage.volume().map_or(Volume::Own(self.id), Volume::Device));
+    }
+}
+
+/// The queues, shared by submitters and threads.
+pub(crate) struct Scheduler {
+    state: Mutex<State>,
+    work: Condvar,
+    drained: Condvar,
+    per_volume: usize,
+}
+
+#[derive(Default)]
+struct State {
+    queues: HashMap<u64, Queue>,
+    /// For each class the owners with work of it, each once.
+    rings: [VecDeque<u64>; 3],
+    running: HashMap<Volume, usize>,
+    turn: usize,
+    queued: usize,
+    active: usize,
+    idle: usize,
+    closing: bool,
+}
+
+struct Queue {
+    owner: Arc<Owner>,
+    work: [VecDeque<Work>; 3],
+}
+
+struct Picked {
+    owner: Arc<Owner>,
+    volume: Volume,
+    work: Work,
+}
+
+impl Scheduler {
+    /// Starts `threads` threads and one more.
+    pub(crate) fn start(threads: usize) -> io::Result<Arc<Self>> {
+        let scheduler = Arc::new(Self {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            drained: Condvar::new(),
+            per_volume: threads.max(1),
+        });
+        for i in 0..=threads.max(1) {
+            let shared = Arc::clone(&scheduler);
+            let spawned = std::thread::Builder::new()
+                .name(format!("samara-disk-{i}"))
+                .spawn(move || shared.run());
+            if let Err(e) = spawned {
+                scheduler.close();
+                return Err(e);
+            }
+        }
+        Ok(scheduler)
+    }
+
+    /// Queues `work`; refuses it on the spot after [`Scheduler::close`] or beyond [`MAX_QUEUED`].
+    pub(crate) fn submit(&self, owner: &Arc<Owner>, class: Class, work: Work) {
+        let mut state = self.lock();
+        let refused = if state.closing {
+            Some("it is shut down")
+        } else if state.queued >= MAX_QUEUED {
+            Some("too much is queued")
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            drop(state);
+            return work.refuse(StorageError::closed(why));
+        }
+        state.push(owner, class, work);
+        if state.idle > 0 {
+            self.work.notify_one();
+        }
+    }
+
+    /// Takes no more work and refuses what is queued but for writes; the threads end once those are done.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        let mut refused = state.drain(Class::Read);
+        refused.extend(state.drain(Class::Check));
+        drop(state);
+        self.work.notify_all();
+        for work in refused {
+            work.refuse(StorageError::closed("it is shut down"));
+        }
+    }
+
+    /// Waits until nothing runs and no write is queued. False if that took longer than `limit`.
+    pub(crate) fn wait_drained(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut state = self.lock();
+        while state.active > 0 || !state.rings[Class::Write as usize].is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state =
+                self.drained.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of a disk thread.
+    fn run(&self) {
+        let mut worker = Worker::default();
+        while let Some(picked) = self.next() {
+            let volume = picked.volume;
+            let run = AssertUnwindSafe(|| {
+                picked.owner.learn_volume();
+                picked.work.run(&mut worker);
+            });
+            if catch_unwind(run).is_err() {
+                tracing::error!("a disk job panicked; its torrent may wait for it in vain");
+            }
+            let mut state = self.lock();
+            state.finished(volume);
+            if state.closing {
+                self.drained.notify_all();
+                self.work.notify_all();
+            }
+        }
+    }
+
+    /// Waits for work this thread may take; `None` when the thread is to end.
+    fn next(&self) -> Option<Picked> {
+        let mut state = self.lock();
+        loop {
+            if let Some(picked) = state.pick(self.per_volume) {
+                // What this thread leaves may be for another one that went to sleep over a full volume.
+                if state.idle > 0 && state.has_work() {
+                    self.work.notify_one();
+                }
+                return Some(picked);
+            }
+            if state.closing && !state.has_work() {
+                return None;
+            }
+            state.idle += 1;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, owner: &Arc<Owner>, class: Class, work: Work) {
+        let queue = self
+            .queues
+            .entry(owner.id)
+            .or_insert_with(|| Queue { owner: Arc::clone(owner), work: Default::default() });
+        let line = &mut queue.work[class as usize];
+        if line.is_empty() {
+            self.rings[class as usize].push_back(owner.id);
+        }
+        line.push_back(work);
+        self.queued += 1;
+    }
+
+    fn has_work(&self) -> bool {
+        self.rings.iter().any(|ring| !ring.is_empty())
+    }
+
+    /// The next work that no full volume forbids.
+    fn pick(&mut self, per_volume: usize) -> Option<Picked> {
+        use Class::{Check, Read, Write};
+        let order = match self.turn % CHECK_TURN {
+            0 => [Check, Write, Read],
+            odd if odd % 2 == 1 => [Read, Write, Check],
+            _ => [Write, Read, Check],
+        };
+        for class in order {
+            for _ in 0..self.rings[class as usize].len() {
+                let id = self.rings[class as usize].pop_front()?;
+                let owner = &self.queues[&id].owner;
+                let volume = owner.volume();
+                if self.running.get(&volume).is_some_and(|&n| n >= per_volume) {
+                    self.rings[class as usize].push_back(id);
+                    continue;
+                }
+                let owner = Arc::clone(owner);
+                if let Some(work) = self.take(id, class) {
+                    self.turn += 1;
+                    self.active += 1;
+                    *self.running.entry(volume).or_default() += 1;
+                    return Some(Picked { owner, volume, work });
+                }
+            }
+        }
+        None
+    }
+
+    /// The first work of `id` in `class`, which is just out of its ring; puts it back in if more is left.
+    fn take(&mut self, id: u64, class: Class) -> Option<Work> {
+        let line = &mut self.queues.get_mut(&id)?.work[class as usize];
+        let mut taken = None;
+        while let Some(work) = line.pop_front() {
+            match work {
+                Work::Steps(steps) if steps.is_exhausted() => self.queued -= 1,
+                Work::Steps(steps) => {
+                    line.push_front(Work::Steps(Arc::clone(&steps)));
+                    taken = Some(Work::Steps(steps));
+                    break;
+                }
+                once => {
+                    self.queued -= 1;
+                    taken = Some(once);
+                    break;
+                }
+            }
+        }
+        if !line.is_empty() {
+            self.rings[class as usize].push_back(id);
+        }
+        self.forget_if_idle(id);
+        taken
+    }
+
+    fn forget_if_idle(&mut self, id: u64) {
+        if self.queues.get(&id).is_some_and(|q| q.work.iter().all(VecDeque::is_empty)) {
+            self.queues.remove(&id);
+        }
+    }
+
+    fn finished(&mut self, volume: Volume) {
+        self.active -= 1;
+        if let Some(n) = self.running.get_mut(&volume) {
+            *n -= 1;
+            if *n == 0 {
+                self.running.remove(&volume);
+            }
+        }
+    }
+
+    /// All queued work of `class`.
+    fn drain(&mut self, class: Class) -> Vec<Work> {
+        let mut drained = Vec::new();
+        for id in std::mem::take(&mut self.rings[class as usize]) {
+            if let Some(queue) = self.queues.get_mut(&id) {
+                drained.extend(queue.work[class as usize].drain(..));
+            }
+            self.forget_if_idle(id);
+        }
+        self.queued -= drained.len();
+        drained
+    }
+}
+
+impl Work {
+    fn run(self, worker: &mut Worker) {
+        match self {
+            Self::Once(job) => job(Ok(worker)),
+            Self::Steps(steps) => steps.step(worker),
+        }
+    }
+
+    fn refuse(self, error: StorageError) {
+        match self {
+            Self::Once(job) => job(Err(error)),
+            Self::Steps(steps) => steps.refuse(error),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One torrent's storage: jobs in, replies out.
+
+use crate::check::{CheckOutcome, CheckProgress, CheckRun};
+use crate::disk::Handle;
+use crate::error::StorageError;
+use crate::layout::Layout;
+use crate::linear::{LinearSpace, as_len};
+use crate::piece::{PieceBlocks, PieceOutcome};
+use crate::pool::BlockBuf;
+use crate::schedule::{Class, Owner, Work, Worker};
+use crate::storage::{FileIdentity, Storage};
+use samara_wire::bitfield::Bitfield;
+use samara_wire::id::{BlockRef, FileIndex, PieceIndex};
+use samara_wire::metainfo::PieceHash;
+use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
+
+/// Called on a disk thread when a job is done; must not block. A job that is refused (after shutdown, or with far too
+/// much queued) has it called at once, on the caller's thread.
+pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// What a torrent's bytes must be.
+pub(crate) struct Content {
+    /// `None` for a piece out of range or whose hash is not known yet.
+    pub(crate) expected: Box<dyn Fn(PieceIndex) -> Option<PieceHash> + Send + Sync>,
+}
+
+/// One torrent's storage. Cheap to clone. Jobs are queued and never block the caller.
+///
+/// Jobs of one store may run at the same time and in any order; whoever needs an order waits for the reply.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    handle: Arc<Handle>,
+    owner: Arc<Owner>,
+    space: Arc<LinearSpace>,
+    content: Arc<Content>,
+}
+
+impl Store {
+    pub(crate) fn new(
+        handle: Arc<Handle>,
+        id: u64,
+        layout: Arc<Layout>,
+        storage: Arc<dyn Storage>,
+        content: Content,
+    ) -> Self {
+        let owner = Arc::new(Owner::new(id, Arc::clone(&storage)));
+        let space = Arc::new(LinearSpace::new(layout, storage));
+        Self(Arc::new(Inner { handle, owner, space, content: Arc::new(content) }))
+    }
+
+    /// Where the torrent's bytes lie.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.0.space.layout
+    }
+
+    /// Hashes the piece from its blocks and writes it if it is right. `blocks` are given with their offset in the
+    /// piece, each once; those that lack must have been spilled and are read back. Digests of the blocks come with
+    /// a corrupt piece always, with a good one if `want_digests`.
+    pub fn write_piece(
+        &self,
+        piece: PieceIndex,
+        blocks: Vec<(u32, BlockBuf)>,
+        want_digests: bool,
+        reply: Reply<PieceOutcome>,
+    ) {
+        let job = move |inner: &Inner, worker: &mut Worker| {
+            let blocks = PieceBlocks::new(&inner.space, piece, blocks)?;
+            let expected = (inner.content.expected)(piece)
+                .ok_or_else(|| StorageError::misuse("the hash of the piece is not known"))?;
+            Ok(blocks.verify_and_write(&inner.space, expected, want_digests, worker.scratch()))
+        };
+        let reply = |result: Result<PieceOutcome, StorageError>| {
+            reply(result.unwrap_or_else(PieceOutcome::Failed));
+        };
+        self.submit(Class::Write, job, Box::new(reply));
+    }
+
+    /// Writes blocks of unfinished pieces at their place, unverified (memory pressure or shutdown).
+    pub fn spill(
+        &self,
+        mut blocks: Vec<(BlockRef, BlockBuf)>,
+        reply: Reply<Result<(), StorageError>>,
+    ) {
+        let job = move |inner: &Inner, _: &mut Worker| {
+            blocks.sort_by_key(|(block, _)| (block.piece, block.begin));
+            let mut placed = Vec::with_capacity(blocks.len());
+            for (block, buf) in &blocks {
+                let range = inner.space.layout.range_of_block(block);
+                let fits = range.filter(|_| block.len as usize == buf.as_slice().len());
+                placed.push((fits.ok_or_else(|| misfit(block))?, buf.as_slice()));
+            }
+            for run in placed.chunk_by(|a, b| a.0.end == b.0.start) {
+                let parts: Vec<&[u8]> = run.iter().map(|(_, bytes)| *bytes).collect();
+                inner.space.write(run[0].0.start, &parts)?;
+            }
+            Ok(())
+        };
+        self.submit(Class::Write, job, reply);
+    }
+
+    /// Reads a block from the page cache without waiting: `Ok(false)` if it would have to wait for the disk, or for
+    /// a file to be opened. `into` is as long as the block.
+    ///
+    /// # Errors
+    /// If the block is not in the torrent or not as long as `into`, or the read fails.
+    pub fn try_read(&self, block: BlockRef, into: &mut [u8]) -> Result<bool, StorageError> {
+        let space = &self.0.space;
+        match space.layout.range_of_block(&block) {
+            Some(range) if into.len() == block.len as usize => space.try_read(range.start, into),
+            _ => Err(misfit(&block)),
+        }
+    }
+
+    /// The open file that holds the whole of `block` and the offset there, to send from it directly. `None` if the
+    /// block lies in several files or in padding, or its file is not open: then [`Store::read`] opens it.
+    #[must_use]
+    pub fn sendable(&self, block: BlockRef) -> Option<(Arc<File>, u64)> {
+        let space = &self.0.space;
+        let segment = space.layout.segments(space.layout.range_of_block(&block)?).next()?;
+        let file = segment.file.filter(|_| segment.len == u64::from(block.len))?;
+        Some((space.storage.sendable(file)?, segment.offset))
+    }
+
+    /// Reads a block on a disk thread.
+    pub fn read(&self, block: BlockRef, reply: Reply<Result<Vec<u8>, StorageError>>) {
+        let job = move |inner: &Inner, _: &mut Worker| {
+            let range = inner.space.layout.range_of_block(&block).ok_or_else(|| misfit(&block))?;
+            let mut bytes = vec![0; as_len(u64::from(block.len))];
+            inner.space.read_exact(range.start, &mut bytes)?;
+            Ok(bytes)
+        };
+        self.submit(Class::Read, job, reply);
+    }
+
+    /// Hashes what is on disk: `pieces`, or all. Progress through `progress`, which also cancels it. Files that are
+    /// missing or too short are no error, their pieces are just not good.
+    pub fn check(
+        &self,
+        pieces: Option<Bitfield>,
+        progress: Arc<CheckProgress>,
+        reply: Reply<Result<CheckOutcome, StorageError>>,
+    ) {
+        let inner = Arc::clone(&self.0);
+        let begin = move |admitted: Result<&mut Worker, StorageError>| {
+            if let Err(e) = admitted {
+                return reply(Err(e));
+            }
+            let (space, content) = (&inner.space, &inner.content);
+            if let Some(run) = CheckRun::begin(space, content, pieces.as_ref(), progress, reply) {
+                inner.handle.scheduler.submit(&inner.owner, Class::Check, Work::Steps(run));
+            }
+        };
+        self.0.handle.scheduler.submit(&self.0.owner, Class::Check, Work::Once(Box::new(begin)));
+    }
+
+    /// Tells which files are wanted (a bit for each file of the torrent; `None`: all) and creates, of those, empty
+    /// files, symbolic links if allowed, and all in full if so configured. Never truncates.
+    pub fn prepare(&self, wanted_files: Option<Bitfield>, reply: Reply<Result<(), StorageError>>) {
+        let job = move |inner: &Inner, _: &mut Worker| {
+            let (storage, layout) = (&inner.space.storage, &inner.space.layout);
+            let fail = |file, e| StorageError::new("create", &storage.describe(file), &e);
+            storage.set_wanted(wanted_files.as_ref()).map_err(|e| fail(FileIndex(0), e))?;
+            for (index, file) in (0u32..).zip(layout.files()) {
+                let wanted = wanted_files.as_ref().is_none_or(|set| set.has(PieceIndex(index)));
+                if wanted && !file.padding {
+                    let index = FileIndex(index);
+                    storage.prepare(index, inner.handle.allocation).map_err(|e| fail(index, e))?;
+                }
+            }
+            Ok(())
+        };
+        self.submit(Class::Write, job, reply);
+    }
+
+    /// Makes durable what was written by jobs that replied before this call, then gives each file's identity.
+    ///
+    /// After an error nothing written since the last success may be taken to be on disk (N8).
+    pub fn sync(&self, reply: Reply<Result<Vec<FileIdentity>, StorageError>>) {
+        let job = move |inner: &Inner, _: &mut Worker| {
+            inner.space.sync()?;
+            inner.identities()
+        };
+        self.submit(Class::Write, job, reply);
+    }
+
+    /// Size, time of change and inode of each file, in the order of the torrent's files; padding files and missing
+    /// ones do not exist.
+    pub fn identities(&self, reply: Reply<Result<Vec<FileIdentity>, StorageError>>) {
+        self.submit(Class::Read, move |inner: &Inner, _: &mut Worker| inner.identities(), reply);
+    }
+
+    /// Deletes the torrent's files, and directories that become empty thereby. Other files stay.
+    pub fn delete(&self, reply: Reply<Result<(), StorageError>>) {
+        let job = move |inner: &Inner, _: &mut Worker| {
+            let storage = &inner.space.storage;
+            for (index, file) in (0u32..).zip(inner.space.layout.files()) {
+                if !file.padding {
+                    let index = FileIndex(index);
+                    storage
+                        .delete(index)
+                        .map_err(|e| StorageError::new("delete", &storage.describe(index), &e))?;
+                }
+            }
+            Ok(())
+        };
+        self.submit(Class::Write, job, reply);
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        class: Class,
+        job: impl FnOnce(&Inner, &mut Worker) -> Result<T, StorageError> + Send + 'static,
+        reply: Reply<Result<T, StorageError>>,
+    ) {
+        let inner = Arc::clone(&self.0);
+        let job = move |admitted: Result<&mut Worker, StorageError>| {
+            reply(admitted.and_then(|worker| job(&inner, worker)));
+        };
+        self.0.handle.scheduler.submit(&self.0.owner, class, Work::Once(Box::new(job)));
+    }
+}
+
+impl Inner {
+    fn identities(&self) -> Result<Vec<FileIdentity>, StorageError> {
+        let storage = &self.space.storage;
+        let identity = |(index, file): (u32, &crate::layout::LayoutFile)| {
+            if !file.is_stored() {
+                return Ok(FileIdentity::default());
+            }
+            let index = FileIndex(index);
+            match storage.identity(index) {
+                Ok(identity) => Ok(identity.unwrap_or_default()),
+                Err(e) => Err(StorageError::new("look at", &storage.describe(index), &e)),
+            }
+        };
+        (0u32..).zip(self.space.layout.files()).map(identity).collect()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.0.owner.id)
+    }
+}
+
+fn misfit(block: &BlockRef) -> StorageError {
+    StorageError::misuse(&format!("{block:?} is not in the torrent, or its buffer not as long"))
+}

@@ -1,0 +1,248 @@
+//! Stores over directories: what is written is what is read and what a check finds.
+
+use super::{Sample, disk, filled, later, wait};
+use crate::{Allocation, CheckProgress, Disk, DiskConfig, PieceOutcome, StorageErrorKind, Store};
+use proptest::prelude::*;
+use samara_wire::bitfield::Bitfield;
+use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
+use std::sync::Arc;
+
+fn check(store: &Store) -> Bitfield {
+    let progress = Arc::new(CheckProgress::default());
+    let outcome = wait(|reply| store.check(None, Arc::clone(&progress), reply)).unwrap();
+    assert!(outcome.finished);
+    assert_eq!(progress.hashed_bytes(), progress.total_bytes());
+    outcome.good
+}
+
+fn write_all(sample: &Sample, disk: &Disk, store: &Store, order: &[u32]) {
+    let replies: Vec<_> = order
+        .iter()
+        .map(|&p| {
+            let blocks = sample.blocks(disk, PieceIndex(p));
+            later(|reply| store.write_piece(PieceIndex(p), blocks, false, reply))
+        })
+        .collect();
+    for reply in replies {
+        let outcome = reply.recv().unwrap();
+        assert!(matches!(outcome, PieceOutcome::Verified { digests: None }), "{outcome:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn pieces_written_in_any_order_make_the_files_and_one_flip_spoils_one_piece(
+        lens in prop::collection::vec(
+            prop_oneof![Just(0u64), Just(1), 2..2_000u64, 16_384..100_000u64, Just(65_536)], 1..12),
+        piece_len in prop_oneof![Just(16_384u32), Just(32_768), Just(65_536), 1_000..40_000u32],
+        v2 in any::<bool>(),
+        padding in prop::option::of(2usize..5),
+        shuffle in any::<prop::sample::Index>(),
+        flip in any::<prop::sample::Index>(),
+    ) {
+        let sample = if v2 {
+            Sample::new_v2(&lens, piece_len.next_power_of_two().max(16_384))
+        } else {
+            Sample::new(&lens, piece_len, padding)
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let disk = disk(2);
+        let store = sample.open(&disk, dir.path());
+        let mut order: Vec<u32> = (0..sample.piece_count()).collect();
+        let len = order.len();
+        order.rotate_left(shuffle.index(len.max(1)));
+        order.reverse();
+        write_all(&sample, &disk, &store, &order);
+        sample.assert_files(dir.path());
+        prop_assert!(check(&store).is_full());
+
+        let stored: Vec<_> = sample.layout.files().iter().filter(|f| f.is_stored() && f.len > 0).collect();
+        if !stored.is_empty() {
+            let file = stored[flip.index(stored.len())];
+            let at = flip.index(usize::try_from(file.len).unwrap());
+            let path = file.path.iter().fold(dir.path().to_owned(), |p, c| p.join(c));
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[at] ^= 0x40;
+            std::fs::write(&path, &bytes).unwrap();
+            let bad = (file.offset + at as u64) / u64::from(sample.layout.pieces().piece_len());
+            let missing: Vec<_> = check(&store).iter_missing().map(|p| u64::from(p.0)).collect();
+            prop_assert_eq!(missing, vec![bad]);
+        }
+    }
+}
+
+#[test]
+fn spilled_blocks_are_read_back_and_digests_come_when_asked() {
+    let sample = Sample::new(&[50_000, 100_000], 65_536, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    let mut blocks = sample.blocks(&disk, PieceIndex(0));
+    let spilled: Vec<_> = [blocks.remove(3), blocks.remove(1)]
+        .into_iter()
+        .map(|(begin, buf)| (BlockRef { piece: PieceIndex(0), begin, len: BLOCK_LEN }, buf))
+        .collect();
+    wait(|reply| store.spill(spilled, reply)).unwrap();
+    match wait(|reply| store.write_piece(PieceIndex(0), blocks, true, reply)) {
+        PieceOutcome::Verified { digests: Some(digests) } => {
+            let want = sample.bytes[..65_536].chunks(16_384).map(crate::block_digest);
+            assert!(want.eq(digests.iter().copied()));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(check(&store).iter().collect::<Vec<_>>(), [PieceIndex(0)]);
+    assert_eq!(disk.pool().used_bytes(), 0, "every buffer came back");
+}
+
+#[test]
+fn a_corrupt_piece_is_told_by_its_digests_and_not_written() {
+    let sample = Sample::new(&[100_000], 65_536, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    let mut blocks = sample.blocks(&disk, PieceIndex(1));
+    blocks[1].1.as_mut_slice()[7] ^= 1;
+    match wait(|reply| store.write_piece(PieceIndex(1), blocks, false, reply)) {
+        PieceOutcome::Corrupt { digests } => {
+            let right = sample.bytes[65_536..].chunks(16_384).map(crate::block_digest);
+            let same: Vec<_> = right.zip(digests.iter()).map(|(a, b)| a == *b).collect();
+            assert_eq!(same, [true, false, true]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!dir.path().join("torrent").exists(), "nothing was created");
+}
+
+#[test]
+fn a_piece_that_lacks_blocks_which_were_never_spilled_fails() {
+    let sample = Sample::new(&[100_000], 65_536, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    let mut blocks = sample.blocks(&disk, PieceIndex(0));
+    blocks.pop();
+    match wait(|reply| store.write_piece(PieceIndex(0), blocks, false, reply)) {
+        PieceOutcome::Failed(e) => assert_eq!(e.kind, StorageErrorKind::NotFound),
+        other => panic!("{other:?}"),
+    }
+    let odd = vec![(1, filled(&disk, &[0; 16_384]))];
+    let outcome = wait(|reply| store.write_piece(PieceIndex(0), odd, false, reply));
+    assert!(matches!(outcome, PieceOutcome::Failed(_)));
+}
+
+#[test]
+fn blocks_are_read_by_every_way() {
+    let sample = Sample::new(&[20_000, 0, 1, 50_000, 12_000], 32_768, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    let across = BlockRef { piece: PieceIndex(0), begin: 10_000, len: 20_000 };
+    let inside = BlockRef { piece: PieceIndex(1), begin: 100, len: 777 };
+    let error = wait(|reply| store.read(inside, reply)).unwrap_err();
+    assert_eq!(error.kind, StorageErrorKind::NotFound);
+    assert!(error.to_string().contains("file3"), "{error}");
+    let mut buf = vec![0; 777];
+    assert!(!store.try_read(inside, &mut buf).unwrap(), "not open yet");
+    assert!(store.sendable(inside).is_none());
+    write_all(&sample, &disk, &store, &[0, 1, 2]);
+    for block in [across, inside] {
+        assert_eq!(wait(|reply| store.read(block, reply)).unwrap(), sample.block(block));
+    }
+    if cfg!(target_os = "linux") && store.try_read(inside, &mut buf).unwrap() {
+        assert_eq!(buf, sample.block(inside));
+    }
+    let (file, offset) = store.sendable(inside).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&*file, &mut buf, offset).unwrap();
+    assert_eq!(buf, sample.block(inside));
+    assert!(store.sendable(across).is_none(), "in several files");
+    let outside = BlockRef { piece: PieceIndex(2), begin: 16_384, len: 16_384 };
+    assert!(wait(|reply| store.read(outside, reply)).is_err());
+    assert!(store.try_read(inside, &mut []).is_err());
+}
+
+#[test]
+fn preparing_creates_what_no_piece_would_and_never_truncates() {
+    let sample = Sample::new(&[100, 0, 30_000, 0], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    let config = DiskConfig { allocation: Allocation::Full, ..DiskConfig::default() };
+    let disk = Disk::start(config).unwrap();
+    let store = sample.open(&disk, dir.path());
+    std::fs::create_dir(dir.path().join("torrent")).unwrap();
+    let there = dir.path().join("torrent/file0");
+    std::fs::write(&there, [7; 50]).unwrap();
+    let mut wanted = Bitfield::full(4);
+    wanted.remove(PieceIndex(3));
+    wait(|reply| store.prepare(Some(wanted), reply)).unwrap();
+    assert_eq!(std::fs::read(&there).unwrap()[..50], [7; 50]);
+    assert!(dir.path().join("torrent/dir1/file1").exists(), "an empty file in a directory");
+    assert!(!dir.path().join("torrent/file3").exists(), "not wanted");
+    let identities = wait(|reply| store.sync(reply)).unwrap();
+    let exist: Vec<_> = identities.iter().map(|i| i.exists).collect();
+    assert_eq!(exist, [true, true, true, false]);
+    assert!(identities[0].inode > 0 && identities[0].mtime_ns > 0);
+    assert_eq!(identities, wait(|reply| store.identities(reply)).unwrap());
+}
+
+#[test]
+fn deleting_takes_the_torrent_and_leaves_the_rest() {
+    let sample = Sample::new(&[20_000, 20_000, 0], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    write_all(&sample, &disk, &store, &[0, 1, 2]);
+    std::fs::write(dir.path().join("torrent/mine"), b"keep").unwrap();
+    wait(|reply| store.delete(reply)).unwrap();
+    let left: Vec<_> = std::fs::read_dir(dir.path().join("torrent")).unwrap().collect();
+    assert_eq!(left.len(), 1);
+    assert!(check(&store).is_empty());
+    write_all(&sample, &disk, &store, &[0, 1, 2]);
+    sample.assert_files(dir.path());
+}
+
+#[test]
+fn a_directory_removed_under_us_is_made_again() {
+    let sample = Sample::new(&[40_000], 16_384, None);
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("a/b");
+    let disk = disk(1);
+    let store = sample.open(&disk, &dir);
+    write_all(&sample, &disk, &store, &[0]);
+    wait(|reply| store.delete(reply)).unwrap();
+    std::fs::remove_dir_all(parent.path().join("a")).unwrap();
+    write_all(&sample, &disk, &store, &[0, 1, 2]);
+    sample.assert_files(&dir);
+    wait(|reply| store.sync(reply)).unwrap();
+}
+
+#[test]
+fn more_files_than_may_be_open() {
+    let sample = Sample::new(&[3_000; 200], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::start(DiskConfig { max_open_files: 4, ..DiskConfig::default() }).unwrap();
+    let store = sample.open(&disk, dir.path());
+    let all: Vec<u32> = (0..sample.piece_count()).collect();
+    write_all(&sample, &disk, &store, &all);
+    sample.assert_files(dir.path());
+    assert!(check(&store).is_full());
+    assert!(wait(|reply| store.sync(reply)).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_way_is_an_error_for_the_user_and_nothing_leaves_the_directory() {
+    let sample = Sample::new(&[40_000], 16_384, None);
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(outside.path(), dir.path().join("torrent")).unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    let blocks = sample.blocks(&disk, PieceIndex(0));
+    match wait(|reply| store.write_piece(PieceIndex(0), blocks, false, reply)) {
+        PieceOutcome::Failed(e) => {
+            assert_eq!(e.kind, StorageErrorKind::Permission);
+            assert!(e.to_string().contains("symbolic link"), "{e}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}

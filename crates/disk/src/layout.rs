@@ -86,12 +86,12 @@ impl Layout {
             .files()
             .iter()
             .map(|f| LayoutFile {
-                path: f.path.clone(),
+                path: f.path.iter().map(str::to_owned).collect(),
                 len: f.len,
                 offset: f.offset,
                 padding: f.attributes.padding,
                 executable: f.attributes.executable,
-                symlink: f.symlink.clone(),
+                symlink: f.symlink.as_ref().map(|t| t.iter().map(str::to_owned).collect()),
             })
             .collect();
         Self::new(files, info.layout().clone())

@@ -16,6 +16,7 @@
 //! ```
 
 mod config;
+pub mod create;
 mod error;
 pub mod probe;
 mod session;

@@ -8,6 +8,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod announcer;
 pub mod blame;
 pub mod choker;
 pub mod outbox;

@@ -22,6 +22,7 @@ pub mod probe;
 mod session;
 mod status;
 mod torrent;
+pub mod tracker;
 pub mod tracker_server;
 
 pub use config::{AddTorrent, CustomStorage, Existing, SessionConfig};

@@ -3,28 +3,11 @@
 #![expect(unused_variables, clippy::todo, clippy::unused_async, reason = "skeleton")]
 
 use samara_wire::id::{PeerId, WireHash};
-use samara_wire::metainfo::Metainfo;
 use samara_wire::peer::handshake::Reserved;
-use samara_wire::tracker::AnnounceResponse;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Asks every tracker once; answers in the order of the metainfo, with the URL.
-pub async fn announce_all(
-    metainfo: &Metainfo,
-    bind: &[IpAddr],
-    timeout: Duration,
-) -> Vec<(String, Result<AnnounceResponse, String>)> {
-    todo!()
-}
-
-/// Fetches a `.torrent` by HTTP(S): at most 32 MiB, bounded redirects.
-///
-/// # Errors
-/// If the server cannot be reached in time, or does not answer with a file of that size.
-pub async fn fetch_torrent(url: &str, timeout: Duration) -> Result<Vec<u8>, ProbeError> {
-    todo!()
-}
+pub use crate::tracker::fetch::{announce_all, fetch_torrent};
 
 /// What a peer said of itself.
 #[derive(Clone, Debug)]

@@ -1,0 +1,265 @@
+//! HTTP(S) for trackers and `.torrent` files.
+//!
+//! **Local addresses.** A torrent can name any URL, and so can a redirect; neither may make us send requests to
+//! this machine or its network, where routers and other programs trust whoever is inside. So there are two
+//! clients, one of which cannot connect to local addresses at all: its resolver does not give them, which no
+//! change of DNS between check and use can get around. It is used whenever
+//!
+//! - an earlier hop was in the world (we look at where that hop's connection in fact went), or
+//! - a torrent named the URL and the last part of its path does not begin with `announce`: trackers on loopback
+//!   are legitimate, and a request that can only reach an announce path can do no harm.
+//!
+//! **Proxies** named in the environment are not used; a proxy would be a setting of the session.
+
+use super::address::is_local;
+use super::body::{self, BodyLimit};
+use super::error::TrackerFault;
+use super::resolver::{ResolveError, Resolver};
+use reqwest::header::{ACCEPT_ENCODING, LOCATION};
+use reqwest::{Client, Response, StatusCode, Url};
+use std::error::Error;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Redirects that are followed.
+const MAX_REDIRECTS: usize = 5;
+
+/// Connections kept open to one host, and for how long.
+const IDLE_PER_HOST: usize = 2;
+const IDLE_TIME: Duration = Duration::from_secs(90);
+
+const USER_AGENT: &str = concat!("samara/", env!("CARGO_PKG_VERSION"));
+
+/// Who named a URL, which decides whether it may be local.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// A torrent: local only if it is an announce path.
+    Torrent,
+    /// The user: may be local.
+    User,
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+}
+
+/// HTTP clients, made when first needed because that reads the system's certificates.
+#[derive(Debug)]
+pub(super) struct Http {
+    bind: Vec<IpAddr>,
+    lanes: OnceLock<Vec<Lane>>,
+}
+
+/// Clients that send from one address, or from any.
+#[derive(Debug)]
+struct Lane {
+    bind: Option<IpAddr>,
+    /// Connects to any address.
+    open: Client,
+    /// Connects to no local address.
+    guarded: Client,
+}
+
+impl Http {
+    pub(super) fn new(bind: &[IpAddr]) -> Self {
+        Self { bind: bind.to_vec(), lanes: OnceLock::new() }
+    }
+
+    /// Gets `url`, following redirects. Any status that is no redirect is an answer.
+    pub(super) async fn get(
+        &self,
+        mut url: Url,
+        origin: Origin,
+        limit: BodyLimit,
+    ) -> Result<Answer, TrackerFault> {
+        let mut was_in_the_world = false;
+        for _ in 0..=MAX_REDIRECTS {
+            let local_ok = may_be_local(&url, origin, was_in_the_world);
+            let response = self.hop(&url, local_ok).await?;
+            let went_local = response.remote_addr().is_some_and(|addr| is_local(addr.ip()));
+            if went_local && !local_ok {
+                return Err(TrackerFault::Local);
+            }
+            was_in_the_world |= !went_local;
+            let Some(next) = redirect_target(&url, &response)? else {
+                let status = response.status();
+                return Ok(Answer { status, body: body::read(response, limit).await? });
+            };
+            url = next;
+        }
+        Err(TrackerFault::Redirects)
+    }
+
+    /// Sends one request, from the first of our addresses that can reach the host.
+    async fn hop(&self, url: &Url, local_ok: bool) -> Result<Response, TrackerFault> {
+        let literal = literal_address(url);
+        if !local_ok && literal.is_some_and(is_local) {
+            return Err(TrackerFault::Local);
+        }
+        let mut fault = TrackerFault::Lookup;
+        for lane in self.lanes()? {
+            let other_family =
+                |bind: IpAddr| literal.is_some_and(|to| to.is_ipv4() != bind.is_ipv4());
+            if lane.bind.is_some_and(other_family) {
+                continue;
+            }
+            let client = if local_ok { &lane.open } else { &lane.guarded };
+            match client.get(url.clone()).header(ACCEPT_ENCODING, "gzip").send().await {
+                Ok(response) => return Ok(response),
+                Err(error) => fault = fault_of(&error),
+            }
+        }
+        Err(fault)
+    }
+
+    fn lanes(&self) -> Result<&[Lane], TrackerFault> {
+        if let Some(lanes) = self.lanes.get() {
+            return Ok(lanes);
+        }
+        let binds: Vec<_> = match self.bind.is_empty() {
+            true => vec![None],
+            false => self.bind.iter().copied().map(Some).collect(),
+        };
+        let tls = tls_config().map_err(|error| TrackerFault::Tls(error.to_string()))?;
+        let lanes: Result<_, reqwest::Error> =
+            binds.into_iter().map(|bind| Lane::new(bind, &tls)).collect();
+        let lanes = lanes.map_err(|error| fault_of(&error))?;
+        Ok(self.lanes.get_or_init(|| lanes))
+    }
+}
+
+impl Lane {
+    fn new(bind: Option<IpAddr>, tls: &rustls::ClientConfig) -> Result<Self, reqwest::Error> {
+        let client = |local| {
+            let resolver = Resolver { v4: bind.map(|ip| ip.is_ipv4()), local };
+            Client::builder()
+                .user_agent(USER_AGENT)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .referer(false)
+                .http1_only()
+                .local_address(bind)
+                .dns_resolver(resolver)
+                .pool_max_idle_per_host(IDLE_PER_HOST)
+                .pool_idle_timeout(IDLE_TIME)
+                .tls_backend_preconfigured(tls.clone())
+                .build()
+        };
+        Ok(Self { bind, open: client(true)?, guarded: client(false)? })
+    }
+}
+
+/// TLS with the certificates the system trusts. The provider is named here and not installed for the process,
+/// which is the embedder's to do. A system without certificates can still use plain HTTP.
+fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?;
+    match rustls_platform_verifier::Verifier::new(provider) {
+        Ok(verifier) => Ok(builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth()),
+        Err(error) => {
+            tracing::warn!(%error, "no HTTPS server will be trusted");
+            let none = rustls::RootCertStore::empty();
+            Ok(builder.with_root_certificates(none).with_no_client_auth())
+        }
+    }
+}
+
+/// Whether a request for `url` may go to this machine or its network; see the head of this module.
+fn may_be_local(url: &Url, origin: Origin, was_in_the_world: bool) -> bool {
+    !was_in_the_world && (origin == Origin::User || is_announce_path(url))
+}
+
+/// Whether the last part of the path begins with `announce`, as every tracker's does that can be scraped.
+fn is_announce_path(url: &Url) -> bool {
+    url.path().rsplit('/').next().is_some_and(|last| last.starts_with("announce"))
+}
+
+/// The address in the URL, if it is not a name.
+fn literal_address(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_matches(['[', ']']).parse().ok()
+}
+
+/// Where `response` redirects to, or `None` if it is an answer.
+fn redirect_target(from: &Url, response: &Response) -> Result<Option<Url>, TrackerFault> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let next = location.and_then(|location| from.join(location).ok());
+    match next {
+        Some(next) if matches!(next.scheme(), "http" | "https") => Ok(Some(next)),
+        _ => Err(TrackerFault::RedirectTarget),
+    }
+}
+
+/// The reason at the bottom of an error of reqwest, which wraps it several times.
+pub(super) fn fault_of(error: &reqwest::Error) -> TrackerFault {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut deepest = error.to_string();
+    while let Some(current) = cause {
+        match current.downcast_ref::<ResolveError>() {
+            Some(ResolveError::Unknown) => return TrackerFault::Lookup,
+            Some(ResolveError::Local) => return TrackerFault::Local,
+            None => {}
+        }
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return TrackerFault::Tls(tls.to_string());
+        }
+        let io = current.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return TrackerFault::Refused;
+        }
+        deepest = current.to_string();
+        cause = inner(current);
+    }
+    TrackerFault::Unreachable(deepest)
+}
+
+/// What `error` wraps. An I/O error made from another one does not count that as its source.
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_users_and_announce_paths_reach_local_addresses() {
+        let may = |url: &str, origin, was| may_be_local(&Url::parse(url).unwrap(), origin, was);
+        assert!(may("http://127.0.0.1:6969/announce", Origin::Torrent, false));
+        assert!(may("http://127.0.0.1/x/announce.php?passkey=1", Origin::Torrent, false));
+        assert!(!may("http://127.0.0.1/admin?/announce", Origin::Torrent, false));
+        assert!(!may("http://127.0.0.1/announce/../admin", Origin::Torrent, false));
+        assert!(!may("http://127.0.0.1/announce/", Origin::Torrent, false));
+        assert!(!may("http://127.0.0.1/announce", Origin::Torrent, true));
+        assert!(may("http://127.0.0.1/a.torrent", Origin::User, false));
+        assert!(!may("http://127.0.0.1/a.torrent", Origin::User, true));
+    }
+
+    #[tokio::test]
+    async fn the_guarded_client_connects_to_nothing_local() {
+        let http = Http::new(&[]);
+        for url in [
+            "http://127.0.0.1:1/announce",
+            "http://127.1:1/",
+            "http://[::1]:1/",
+            "http://[::ffff:127.0.0.1]:1/",
+            "http://2130706433:1/",
+            "http://localhost:1/",
+        ] {
+            let fault = http.hop(&Url::parse(url).unwrap(), false).await.unwrap_err();
+            assert_eq!(fault, TrackerFault::Local, "{url}");
+        }
+    }
+}

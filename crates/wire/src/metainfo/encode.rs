@@ -1,4 +1,4 @@
-//! Writing a `.torrent` file of an [`Info`] that is known already.
+//! Writing the outer dictionary of a `.torrent` file, around an info dictionary that is known already.
 
 use super::Metainfo;
 use crate::bencode::{DictEncoder, Encoder};
@@ -12,25 +12,9 @@ impl Metainfo {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         Encoder::dict_bytes(|d| {
-            if let Some(first) = self.trackers.iter().flatten().next() {
-                d.bytes(b"announce", first.as_bytes());
-            }
-            if self.trackers.iter().flatten().count() > 1 {
-                d.list(b"announce-list", |e| {
-                    for tier in &self.trackers {
-                        e.list(|e| tier.iter().for_each(|url| e.bytes(url.as_bytes())));
-                    }
-                });
-            }
-            if let Some(comment) = &self.comment {
-                d.bytes(b"comment", comment.as_bytes());
-            }
-            if let Some(created_by) = &self.created_by {
-                d.bytes(b"created by", created_by.as_bytes());
-            }
-            if let Some(date) = self.creation_date {
-                d.int(b"creation date", date);
-            }
+            hints(d, &self.trackers, &self.web_seeds);
+            let date = self.creation_date;
+            remarks(d, self.comment.as_deref(), self.created_by.as_deref(), date);
             urls(d, b"httpseeds", &self.http_seeds);
             d.raw(b"info", self.info.raw());
             if !self.nodes.is_empty() {
@@ -44,7 +28,6 @@ impl Metainfo {
                 });
             }
             self.piece_layers(d);
-            urls(d, b"url-list", &self.web_seeds);
         })
     }
 
@@ -66,6 +49,40 @@ impl Metainfo {
                 d.bytes(root, layer);
             }
         });
+    }
+}
+
+/// Trackers (BEP 12) and web seeds (BEP 19).
+pub(super) fn hints(d: &mut DictEncoder<'_>, trackers: &[Vec<String>], web_seeds: &[String]) {
+    let mut all = trackers.iter().flatten();
+    if let Some(first) = all.next() {
+        d.bytes(b"announce", first.as_bytes());
+    }
+    if all.next().is_some() {
+        d.list(b"announce-list", |e| {
+            for tier in trackers {
+                e.list(|e| tier.iter().for_each(|url| e.bytes(url.as_bytes())));
+            }
+        });
+    }
+    urls(d, b"url-list", web_seeds);
+}
+
+/// What is said for people to read.
+pub(super) fn remarks(
+    d: &mut DictEncoder<'_>,
+    comment: Option<&str>,
+    created_by: Option<&str>,
+    creation_date: Option<i64>,
+) {
+    if let Some(comment) = comment {
+        d.bytes(b"comment", comment.as_bytes());
+    }
+    if let Some(created_by) = created_by {
+        d.bytes(b"created by", created_by.as_bytes());
+    }
+    if let Some(date) = creation_date {
+        d.int(b"creation date", date);
     }
 }
 

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 const MAX_PATH_BYTES: usize = 64 << 20;
 
 /// The files in order, with their offsets in the linear space.
+#[derive(Clone, Debug)]
 pub(super) struct FileList {
     pub(super) files: Vec<FileEntry>,
     /// Whether the torrent is a file rather than a directory.

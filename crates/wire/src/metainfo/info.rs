@@ -30,7 +30,7 @@ pub(super) fn read(raw: &RawInfo<'_, '_>) -> Result<Info, MetainfoError> {
     let dict = raw.dict;
     let (v1, v2) = versions(dict)?;
     let hashes = info_hashes(dict.raw(), v1, v2);
-    let name = name(dict, &hashes, raw.rules)?;
+    let mut name = name(dict, &hashes, raw.rules)?;
     let piece_len = piece_len(dict, v2)?;
 
     let mut list = match (v1, v2) {
@@ -42,6 +42,10 @@ pub(super) fn read(raw: &RawInfo<'_, '_>) -> Result<Info, MetainfoError> {
             files::merge_hybrid(v1, v2, piece_len)?
         }
     };
+    if let ([only], true) = (&list.files[..], list.single) {
+        // In a v2 torrent the key in the file tree, which need not be the name.
+        name = only.path.to_string();
+    }
     let layout = if v1 { layout_v1(&list, piece_len)? } else { layout_v2(&list, piece_len)? };
     let pieces_v1 = if v1 { pieces_v1(dict, layout.count())? } else { 0..0 };
     let piece_roots = match raw.layers {
@@ -116,13 +120,15 @@ fn piece_len(dict: Dict<'_, '_>, v2: bool) -> Result<u32, MetainfoError> {
     Ok(len)
 }
 
-fn layout_v1(list: &FileList, piece_len: u32) -> Result<PieceLayout, MetainfoError> {
+/// Pieces over all files, end to end.
+pub(super) fn layout_v1(list: &FileList, piece_len: u32) -> Result<PieceLayout, MetainfoError> {
     let total = list.files.last().map_or(0, FileEntry::end);
     bounded(total.div_ceil(u64::from(piece_len)))?;
     Ok(PieceLayout::contiguous(total, piece_len))
 }
 
-fn layout_v2(list: &FileList, piece_len: u32) -> Result<PieceLayout, MetainfoError> {
+/// Pieces that never span files.
+pub(super) fn layout_v2(list: &FileList, piece_len: u32) -> Result<PieceLayout, MetainfoError> {
     let wide = u64::from(piece_len);
     let end = list.files.iter().rfind(|f| f.len > 0).map_or(0, FileEntry::end);
     let count = bounded(end.div_ceil(wide))?;

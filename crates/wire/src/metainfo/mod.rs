@@ -8,6 +8,7 @@
 //! The encoding of files in the wild is read leniently (see [`Strictness::Lenient`](crate::bencode::Strictness));
 //! their meaning is not.
 
+pub mod create;
 mod encode;
 mod error;
 mod files;

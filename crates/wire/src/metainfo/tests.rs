@@ -346,7 +346,7 @@ fn v2_faults_are_refused() {
     let good = v2(&[("c", 2 * u64::from(PIECE))], |_| {});
     let info = Metainfo::parse(&good).unwrap().info;
     assert!(info.is_single_file());
-    assert_eq!((info.name(), paths(&info)), ("name", vec!["c".to_string()]));
+    assert_eq!((info.name(), paths(&info)), ("c", vec!["c".to_string()]), "as libtorrent has it");
     let mut bad = good.clone();
     let last = bad.len() - 3;
     bad[last] ^= 1;

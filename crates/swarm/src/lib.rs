@@ -1,6 +1,23 @@
 //! Everything one torrent decides.
 //!
-//! SKELETON. No sockets, files, clocks or threads: inputs go in with the time, effects come out in an [`Outbox`].
+//! The centre is [`Torrent`]: a state machine without sockets, files, clocks or threads. Inputs go in together
+//! with the time, effects come out in an [`Outbox`]; payload bytes never pass through. Whoever drives it (the
+//! engine with real sockets, the simulator with virtual ones) moves the bytes and reports what happened.
+//!
+//! Around it stand components of the same shape, each usable and tested alone:
+//!
+//! | module | decides |
+//! | --- | --- |
+//! | [`torrent`] | what each input means, and what follows (BEP 3, 6, 10, 16, 21) |
+//! | [`picker`] | which block to ask of whom |
+//! | [`pipeline`] | how many requests to keep outstanding, and how long to wait for a block |
+//! | [`choker`] | whom to upload to |
+//! | `peer_list` | which addresses to remember, to dial, to drop (BEP 40) |
+//! | [`announcer`] | when to tell which tracker what (BEP 12, 27, 31) |
+//! | [`blame`] | who sent corrupt data, on proof |
+//! | [`rate`], [`rng`] | smoothed rates; the seeded generator all randomness comes from |
+//!
+//! The same configuration, seed and inputs give the same outputs, always.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -28,6 +28,11 @@ impl Outbox {
         self.effects.push(effect);
     }
 
+    /// Adds a message to be sent for each of `messages`.
+    pub fn extend_send(&mut self, peer: PeerKey, messages: impl IntoIterator<Item = Message>) {
+        self.effects.extend(messages.into_iter().map(|message| Effect::Send(peer, message)));
+    }
+
     /// Takes all effects out, oldest first, keeping the memory.
     pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)
@@ -104,6 +109,8 @@ pub enum DisconnectReason {
     Stopping,
     /// A better peer takes the place.
     Replaced,
+    /// There is no place for another peer.
+    Full,
 }
 
 /// What happened, for the user.

@@ -62,6 +62,12 @@ impl PieceLayout {
         self.count
     }
 
+    /// Pieces shorter than [`PieceLayout::piece_len`], ascending, with their lengths in bytes.
+    #[must_use]
+    pub fn short_pieces(&self) -> &[(PieceIndex, u32)] {
+        &self.short
+    }
+
     /// All pieces, ascending.
     pub fn pieces(&self) -> impl DoubleEndedIterator<Item = PieceIndex> + use<> {
         (0..self.count).map(PieceIndex)

@@ -1,0 +1,75 @@
+//! Trackers and the addresses they name.
+
+use super::{PeerSource, Torrent};
+use crate::announcer::Counters;
+use crate::outbox::{AnnounceId, Effect, Event, Outbox};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::String;
+use samara_wire::time::Instant;
+use samara_wire::tracker::AnnounceResponse;
+use samara_wire::tracker::http::Retry;
+
+/// With fewer connections than this a download asks its trackers as early as they allow.
+const HUNGRY_BELOW: usize = 5;
+
+impl Torrent {
+    /// A tracker answered.
+    pub fn handle_announced(
+        &mut self,
+        now: Instant,
+        id: AnnounceId,
+        response: AnnounceResponse,
+        out: &mut Outbox,
+    ) {
+        let Some(url) = self.announcer.on_response(now, id, &response) else { return };
+        let url = url.to_owned();
+        if let Some(ip) = response.external_ip {
+            self.peer_list.set_external_ip(ip);
+        }
+        out.push(Effect::Event(Event::TrackerAnswered {
+            url,
+            peers: response.peers.len(),
+            warning: response.warning,
+        }));
+        self.handle_peers(now, PeerSource::Tracker, &response.peers, out);
+        self.drive_announcer(now, out);
+    }
+
+    /// An announce failed; `error` is in words for a user, `retry` what the tracker said of another try.
+    pub fn handle_announce_failed(
+        &mut self,
+        now: Instant,
+        id: AnnounceId,
+        error: String,
+        retry: Option<Retry>,
+        out: &mut Outbox,
+    ) {
+        let Some(url) = self.announcer.on_failure(now, id, &error, retry) else { return };
+        let url = url.to_owned();
+        out.push(Effect::Event(Event::TrackerFailed { url, error }));
+        self.drive_announcer(now, out);
+    }
+
+    /// Sends the announces that are due.
+    pub(super) fn drive_announcer(&mut self, now: Instant, out: &mut Outbox) {
+        let counters = self.announce_counters();
+        self.announcer.set_hungry(!self.complete && self.peers.len() < HUNGRY_BELOW);
+        while let Some(announce) = self.announcer.poll(now, &counters) {
+            out.push(Effect::Announce(Box::new(announce)));
+        }
+    }
+
+    /// Truthful: all payload received and sent in this run, and all that is missing, wanted or not.
+    pub(super) fn announce_counters(&self) -> Counters {
+        let have: u64 =
+            if self.have.is_full() { self.layout.total_len() } else { self.have_bytes() };
+        let room_taken = self.peers.len().min(self.config.max_peers);
+        Counters {
+            uploaded: self.counters.uploaded,
+            downloaded: self.counters.downloaded,
+            left: self.layout.total_len() - have,
+            peers_wanted: u32::try_from(self.config.max_peers - room_taken).unwrap_or(u32::MAX),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Who is a peer: dialling, newcomers, duplicates, leaving.
+
+use super::allowed_fast::{GRANTED, allowed_fast_set};
+use super::peer::Peer;
+use super::{Direction, NewPeer, PeerKey, PeerSource, Torrent};
+use crate::outbox::{DisconnectReason, Effect, Outbox};
+use alloc::boxed::Box;
+use core::net::SocketAddr;
+use samara_wire::peer::message::Message;
+use samara_wire::time::{Duration, Instant};
+
+/// Connections of one torrent being set up at a time. The shell bounds them over all torrents.
+const MAX_DIALLING: usize = 30;
+
+/// A connection with the same peer id that has been silent this long is taken for dead.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// A peer that wants nothing and has nothing for us may be replaced by a newcomer after this time.
+const USELESS: Duration = Duration::from_secs(60);
+
+/// Peers remembered after they left: blocks they sent may turn out corrupt later.
+const MAX_DEPARTED: usize = 256;
+
+impl Torrent {
+    /// A handshake is done.
+    ///
+    /// # Errors
+    /// Why the newcomer is refused; the shell closes the connection. Nothing was kept of it.
+    pub fn handle_peer_connected(
+        &mut self,
+        now: Instant,
+        new: NewPeer,
+        out: &mut Outbox,
+    ) -> Result<PeerKey, DisconnectReason> {
+        self.dialling.retain(|addr| *addr != new.addr);
+        if let Err(reason) = self.admit(now, &new, out) {
+            if new.direction == Direction::Outgoing {
+                self.peer_list.on_disconnected(now, new.addr, false);
+            }
+            return Err(reason);
+        }
+        let pieces = self.layout.count();
+        let key = self.peers.insert(|key| Peer::new(now, key, new, pieces));
+        self.peer_list.on_connected(now, new.addr, new.direction == Direction::Outgoing);
+        self.picker.peer_joined(&samara_wire::bitfield::Bitfield::empty(pieces));
+        self.greet(now, key, out);
+        self.schedule_tick(now);
+        Ok(key)
+    }
+
+    /// The shell closed the connection, or the other end did.
+    pub fn handle_disconnected(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
+        if self.forget(now, key, out).is_some() {
+            self.drive_dialling(now, out);
+        }
+    }
+
+    /// [`Effect::Dial`] came to nothing.
+    pub fn handle_dial_failed(&mut self, now: Instant, addr: SocketAddr, out: &mut Outbox) {
+        self.dialling.retain(|dialled| *dialled != addr);
+        self.peer_list.on_failed(now, addr);
+        self.drive_dialling(now, out);
+    }
+
+    /// Addresses of peers were learned.
+    pub fn handle_peers(
+        &mut self,
+        now: Instant,
+        source: PeerSource,
+        addrs: &[SocketAddr],
+        out: &mut Outbox,
+    ) {
+        for &addr in addrs {
+            self.peer_list.add(now, addr, source);
+        }
+        self.drive_dialling(now, out);
+    }
+
+    /// Closes the connection to `key` for `reason`; the peer is forgotten at once.
+    pub(super) fn disconnect(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        reason: DisconnectReason,
+        out: &mut Outbox,
+    ) {
+        if let Some(addr) = self.forget(now, key, out) {
+            if matches!(reason, DisconnectReason::Protocol(_)) {
+                self.peer_list.on_failed(now, addr);
+            }
+            out.push(Effect::Disconnect(key, reason));
+        }
+    }
+
+    /// Two complete peers have nothing to say to each other.
+    pub(super) fn drop_if_redundant(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
+        let Some(peer) = self.peers.get(key) else { return };
+        if self.complete && peer.past_bitfield && (peer.is_seed() || peer.upload_only) {
+            self.peer_list.mark_seed(peer.addr);
+            self.disconnect(now, key, DisconnectReason::Redundant, out);
+        }
+    }
+
+    /// Dials as many peers as there is room for.
+    pub(super) fn drive_dialling(&mut self, now: Instant, out: &mut Outbox) {
+        if !self.running {
+            return;
+        }
+        let taken = self.peers.len() + self.dialling.len();
+        let room = self.config.max_peers.saturating_sub(taken);
+        let room = room.min(MAX_DIALLING.saturating_sub(self.dialling.len()));
+        if room > 0 {
+            for addr in self.peer_list.next_to_dial(now, room, self.complete) {
+                self.dialling.push(addr);
+                out.push(Effect::Dial(addr));
+            }
+        }
+        self.schedule_tick(now);
+    }
+
+    /// Decides about a newcomer, making room for it if need be.
+    fn admit(
+        &mut self,
+        now: Instant,
+        new: &NewPeer,
+        out: &mut Outbox,
+    ) -> Result<(), DisconnectReason> {
+        if !self.running {
+            return Err(DisconnectReason::Stopping);
+        }
+        if new.peer_id == self.config.peer_id {
+            self.peer_list.mark_own(new.addr);
+            return Err(DisconnectReason::Myself);
+        }
+        if self.peer_list.is_banned(new.addr) {
+            return Err(DisconnectReason::Corrupt);
+        }
+        let twin = self.peers.iter().find(|p| p.peer_id == new.peer_id || p.addr == new.addr);
+        if let Some(twin) = twin {
+            let (key, silent) = (twin.key, now.since(twin.last_received) > SILENT);
+            if !silent && self.older_stays(twin, new) {
+                return Err(DisconnectReason::Duplicate);
+            }
+            self.disconnect(now, key, DisconnectReason::Duplicate, out);
+        }
+        if self.peers.len() >= self.config.max_peers {
+            let useless = self.peers.iter().find(|p| {
+                !p.interested_by_us
+                    && !p.interested_in_us
+                    && now.since(p.connected_at) > USELESS
+                    && now.since(p.last_payload) > USELESS
+            });
+            let Some(key) = useless.map(|p| p.key) else {
+                return Err(DisconnectReason::Full);
+            };
+            self.disconnect(now, key, DisconnectReason::Replaced, out);
+        }
+        Ok(())
+    }
+
+    /// Which of two connections between the same two peers survives. When both ends dialled at once, both
+    /// must come to the same answer: the one dialled by the smaller peer id.
+    fn older_stays(&self, older: &Peer, newer: &NewPeer) -> bool {
+        if older.direction == newer.direction || older.peer_id != newer.peer_id {
+            return true;
+        }
+        let we_are_smaller = self.config.peer_id < newer.peer_id;
+        (older.direction == Direction::Outgoing) == we_are_smaller
+    }
+
+    /// What we say first: our pieces, our extensions, what is granted while choked.
+    fn greet(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.last_sent = now;
+        let super_seeding = self.config.super_seeding && self.have.is_full();
+        let (fast, extended) = (peer.fast(), peer.reserved.extended());
+        let first = if fast && (self.have.is_empty() || super_seeding) {
+            Some(Message::HaveNone)
+        } else if fast && self.have.is_full() {
+            Some(Message::HaveAll)
+        } else if self.have.is_empty() || super_seeding {
+            None
+        } else {
+            Some(Message::Bitfield(Box::from(self.have.as_bytes())))
+        };
+        if fast && !self.have.is_empty() && !super_seeding && self.layout.count() as usize > GRANTED
+        {
+            let all = allowed_fast_set(peer.addr.ip(), &self.hashes.wire(), self.layout.count());
+            peer.granted_fast = all.into_iter().filter(|&p| self.have.has(p)).collect();
+        }
+        let granted = peer.granted_fast.clone();
+        let addr = peer.addr;
+        out.extend_send(key, first);
+        if extended {
+            out.push(Effect::Send(key, self.extension_handshake(addr)));
+        }
+        out.extend_send(key, granted.into_iter().map(Message::AllowedFast));
+        if super_seeding {
+            self.reveal_next(now, key, out);
+        }
+    }
+
+    /// Takes the peer out of every table. Its address, if it was there.
+    fn forget(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) -> Option<SocketAddr> {
+        let peer = self.peers.remove(key)?;
+        let asked: u64 = peer.outstanding.iter().map(|o| u64::from(o.block.len)).sum();
+        self.outstanding_bytes -= asked;
+        let gave_back = !peer.outstanding.is_empty();
+        self.picker.release_all(key);
+        if self.departed.len() == MAX_DEPARTED {
+            self.departed.pop_front();
+        }
+        self.departed.push_back((key, peer.addr));
+        self.picker.peer_left(&peer.has);
+        let of_use = peer.payload_moved > 0 || peer.past_bitfield;
+        self.peer_list.on_disconnected(now, peer.addr, of_use);
+        if peer.is_seed() || peer.upload_only {
+            self.peer_list.mark_seed(peer.addr);
+        }
+        if self.running {
+            if gave_back {
+                self.request_from_all(now, out);
+            }
+            if !peer.choked_by_us {
+                self.drive_choker(now, out);
+            }
+        }
+        Some(peer.addr)
+    }
+}

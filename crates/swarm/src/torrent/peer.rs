@@ -1,0 +1,163 @@
+//! What a torrent knows of one connected peer.
+
+use super::{Direction, NewPeer, PeerKey};
+use crate::pipeline::Pipeline;
+use crate::rate::RateMeter;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use samara_wire::bitfield::Bitfield;
+use samara_wire::id::{BlockRef, PeerId, PieceIndex};
+use samara_wire::peer::handshake::Reserved;
+use samara_wire::time::Instant;
+
+/// Requests of one peer that may wait to be served. We say so in `reqq` (BEP 10).
+pub(super) const MAX_SERVE_QUEUE: usize = 512;
+
+/// Blocks no longer asked of a peer that may still be under way. A peer that sends anything else, unasked,
+/// breaks the protocol; one that sends these was merely overtaken by a choke, a cancel or a time-out.
+const MAX_RELEASED: usize = 2048;
+
+/// Allowed-fast and suggested pieces remembered per peer (BEP 6 speaks of about ten).
+pub(super) const MAX_FAST_PIECES: usize = 64;
+
+/// A block asked for and not yet received.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outstanding {
+    pub(super) block: BlockRef,
+    pub(super) since: Instant,
+}
+
+/// One connected peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) key: PeerKey,
+    pub(super) addr: SocketAddr,
+    pub(super) direction: Direction,
+    pub(super) peer_id: PeerId,
+    pub(super) reserved: Reserved,
+    pub(super) connected_at: Instant,
+    pub(super) last_received: Instant,
+    pub(super) last_sent: Instant,
+
+    /// The pieces it has, as far as it told.
+    pub(super) has: Bitfield,
+    /// A first `bitfield`, `have all` or `have none` is no longer awaited.
+    pub(super) past_bitfield: bool,
+    /// How many pieces it has that we want and lack. Interest follows from it without a scan.
+    pub(super) useful: u32,
+
+    pub(super) choking_us: bool,
+    pub(super) choked_by_us: bool,
+    pub(super) interested_in_us: bool,
+    pub(super) interested_by_us: bool,
+
+    /// Asked of it and not yet received, oldest first.
+    pub(super) outstanding: VecDeque<Outstanding>,
+    released: VecDeque<BlockRef>,
+    /// Pieces it lets us request while choked (BEP 6).
+    pub(super) allowed_fast: Vec<PieceIndex>,
+    pub(super) pipeline: Pipeline,
+    /// When a payload byte last came.
+    pub(super) last_payload: Instant,
+
+    /// Asked of us and not yet served.
+    pub(super) serve_queue: VecDeque<BlockRef>,
+    /// Pieces we let it request while choked (BEP 6).
+    pub(super) granted_fast: Vec<PieceIndex>,
+    pub(super) uploaded_this_unchoke: u64,
+    pub(super) unchoked_at: Option<Instant>,
+
+    pub(super) down: RateMeter,
+    pub(super) up: RateMeter,
+
+    /// `v` of its extension handshake.
+    pub(super) client: Option<String>,
+    /// It wants no payload (BEP 21).
+    pub(super) upload_only: bool,
+    /// The id it gave for `upload_only` messages (BEP 10, 21); 0: none.
+    pub(super) upload_only_id: u8,
+    /// Payload bytes it sent or was sent; a connection that moved none was of no use.
+    pub(super) payload_moved: u64,
+    /// Super-seeding: the piece last revealed to it, until another peer has it too.
+    pub(super) revealed: Option<PieceIndex>,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant, key: PeerKey, new: NewPeer, pieces: u32) -> Self {
+        Self {
+            key,
+            addr: new.addr,
+            direction: new.direction,
+            peer_id: new.peer_id,
+            reserved: new.reserved,
+            connected_at: now,
+            last_received: now,
+            last_sent: now,
+            has: Bitfield::empty(pieces),
+            past_bitfield: false,
+            useful: 0,
+            choking_us: true,
+            choked_by_us: true,
+            interested_in_us: false,
+            interested_by_us: false,
+            outstanding: VecDeque::new(),
+            released: VecDeque::new(),
+            allowed_fast: Vec::new(),
+            pipeline: Pipeline::new(),
+            last_payload: now,
+            serve_queue: VecDeque::new(),
+            granted_fast: Vec::new(),
+            uploaded_this_unchoke: 0,
+            unchoked_at: None,
+            down: RateMeter::new(),
+            up: RateMeter::new(),
+            client: None,
+            upload_only: false,
+            upload_only_id: 0,
+            payload_moved: 0,
+            revealed: None,
+        }
+    }
+
+    /// Whether it has every piece. An all-zero bitfield of full size is no seed (and a torrent without
+    /// pieces has nothing to seed).
+    pub(super) fn is_seed(&self) -> bool {
+        self.has.is_full() && !self.has.is_empty()
+    }
+
+    /// Whether both sides speak the fast extension (BEP 6); we always do.
+    pub(super) fn fast(&self) -> bool {
+        self.reserved.fast()
+    }
+
+    /// Takes `block` off the outstanding requests.
+    pub(super) fn take_outstanding(&mut self, block: &BlockRef) -> Option<Outstanding> {
+        let at = self.outstanding.iter().position(|o| o.block == *block)?;
+        self.outstanding.remove(at)
+    }
+
+    /// Remembers that `block`, asked for before, may still arrive.
+    pub(super) fn remember_released(&mut self, block: BlockRef) {
+        if self.released.len() == MAX_RELEASED {
+            self.released.pop_front();
+        }
+        self.released.push_back(block);
+    }
+
+    pub(super) fn was_released(&self, block: &BlockRef) -> bool {
+        self.released.contains(block)
+    }
+
+    pub(super) fn forget_released(&mut self, block: &BlockRef) {
+        if let Some(at) = self.released.iter().position(|b| b == block) {
+            self.released.remove(at);
+        }
+    }
+
+    /// Whether `block` may be served now: unchoked, or of a piece granted by allowed-fast.
+    pub(super) fn may_be_served(&self, block: &BlockRef) -> bool {
+        !self.choked_by_us || self.granted_fast.contains(&block.piece)
+    }
+}

@@ -1,0 +1,487 @@
+//! Message traces: what goes in, what comes out, line by line.
+
+use super::*;
+use alloc::boxed::Box;
+use alloc::vec;
+use samara_wire::id::{BLOCK_LEN, BlockRef, InfoHashV1, PeerId};
+use samara_wire::peer::handshake::Reserved;
+use samara_wire::peer::message::Message;
+use samara_wire::time::Duration;
+
+const PIECES: u32 = 20;
+const PIECE_LEN: u32 = 2 * BLOCK_LEN;
+
+/// A torrent with a script around it.
+struct Trace {
+    torrent: Torrent,
+    now: Instant,
+    out: Outbox,
+    peers: u8,
+}
+
+impl Trace {
+    fn new(have: Bitfield) -> Self {
+        Self::with(TorrentConfig::default(), have)
+    }
+
+    fn with(config: TorrentConfig, have: Bitfield) -> Self {
+        let layout = PieceLayout::contiguous(u64::from(PIECES * PIECE_LEN), PIECE_LEN);
+        let hashes = InfoHashes::v1_only(InfoHashV1([9; 20]));
+        let now = Instant::from_secs(1000);
+        let torrent = Torrent::new(now, config, hashes, layout, have);
+        let mut trace = Self { torrent, now, out: Outbox::new(), peers: 0 };
+        trace.torrent.handle_start(now, &mut trace.out);
+        trace.effects();
+        trace
+    }
+
+    fn leech() -> Self {
+        Self::new(Bitfield::empty(PIECES))
+    }
+
+    fn seed() -> Self {
+        Self::new(Bitfield::full(PIECES))
+    }
+
+    fn new_peer(&mut self, reserved: Reserved) -> NewPeer {
+        self.peers += 1;
+        NewPeer {
+            addr: SocketAddr::from(([80, 1, self.peers, 1], 6881)),
+            direction: Direction::Outgoing,
+            peer_id: PeerId([self.peers; 20]),
+            reserved,
+        }
+    }
+
+    /// A peer with the fast extension and nothing else connects; what we greet it with is thrown away.
+    fn fast_peer(&mut self) -> PeerKey {
+        self.connect(Reserved([0, 0, 0, 0, 0, 0, 0, 4]))
+    }
+
+    /// A peer of 2003 connects.
+    fn plain_peer(&mut self) -> PeerKey {
+        self.connect(Reserved::default())
+    }
+
+    fn connect(&mut self, reserved: Reserved) -> PeerKey {
+        let new = self.new_peer(reserved);
+        let key = self.torrent.handle_peer_connected(self.now, new, &mut self.out).unwrap();
+        self.effects();
+        key
+    }
+
+    fn effects(&mut self) -> Vec<Effect> {
+        self.out.drain().collect()
+    }
+
+    /// The peer says something; the answer, without events.
+    fn says(&mut self, peer: PeerKey, message: Message) -> Vec<Effect> {
+        self.torrent.handle_message(self.now, peer, message, &mut self.out);
+        self.check();
+        self.effects()
+    }
+
+    fn wait(&mut self, time: Duration) -> Vec<Effect> {
+        let end = self.now + time;
+        let mut all = Vec::new();
+        while let Some(at) = self.torrent.next_timeout().filter(|at| *at <= end) {
+            self.now = at.max(self.now + Duration::from_micros(1));
+            self.torrent.handle_timeout(self.now, &mut self.out);
+            self.check();
+            all.extend(self.effects());
+        }
+        self.now = end;
+        all
+    }
+
+    fn block(&mut self, peer: PeerKey, block: BlockRef) -> (BlockVerdict, Vec<Effect>) {
+        let verdict = self.torrent.handle_block_header(self.now, peer, block, &mut self.out);
+        if verdict == BlockVerdict::Wanted {
+            self.torrent.handle_progress(self.now, peer, block.len);
+            self.torrent.handle_block(self.now, peer, block, &mut self.out);
+        }
+        self.check();
+        (verdict, self.effects())
+    }
+
+    /// The invariants of the module's head.
+    fn check(&self) {
+        let mut outstanding = 0;
+        for peer in self.torrent.peers.iter() {
+            let useful = peer.has.iter().filter(|p| self.torrent.picker.wants(*p)).count();
+            assert_eq!(peer.useful as usize, useful, "useful pieces of {:?}", peer.key);
+            assert_eq!(peer.interested_by_us, useful > 0);
+            for request in &peer.outstanding {
+                outstanding += u64::from(request.block.len);
+                let mut asked = self.torrent.picker.requesters(&request.block);
+                assert!(asked.any(|key| key == peer.key), "{request:?} unknown to the picker");
+            }
+        }
+        assert_eq!(self.torrent.outstanding_bytes, outstanding);
+    }
+}
+
+fn sent(effects: &[Effect], peer: PeerKey) -> Vec<Message> {
+    let to_peer = |effect: &Effect| match effect {
+        Effect::Send(key, message) if *key == peer => Some(message.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(to_peer).collect()
+}
+
+fn requests(effects: &[Effect], peer: PeerKey) -> Vec<BlockRef> {
+    let request = |message| match message {
+        Message::Request(block) => Some(block),
+        _ => None,
+    };
+    sent(effects, peer).into_iter().filter_map(request).collect()
+}
+
+fn disconnected(effects: &[Effect], peer: PeerKey) -> Option<DisconnectReason> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Disconnect(key, reason) if *key == peer => Some(*reason),
+        _ => None,
+    })
+}
+
+fn at(piece: u32, block: u32) -> BlockRef {
+    BlockRef { piece: PieceIndex(piece), begin: block * BLOCK_LEN, len: BLOCK_LEN }
+}
+
+#[test]
+fn interest_then_unchoke_then_requests_in_order() {
+    let mut t = Trace::leech();
+    let p = t.plain_peer();
+    let answer = t.says(p, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
+    assert_eq!(sent(&answer, p), [Message::Interested]);
+    let asked = requests(&t.says(p, Message::Unchoke), p);
+    assert_eq!(asked.len(), 2, "slow start begins with two");
+    assert_eq!((asked[0].begin, asked[1].begin), (0, BLOCK_LEN));
+    assert_eq!(asked[0].piece, asked[1].piece);
+}
+
+#[test]
+fn a_whole_piece_is_verified_and_told_to_those_who_lack_it() {
+    let mut t = Trace::leech();
+    let (p, other) = (t.plain_peer(), t.plain_peer());
+    t.says(p, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
+    let asked = requests(&t.says(p, Message::Unchoke), p);
+    let piece = asked[0].piece;
+    t.block(p, asked[0]);
+    let (_, effects) = t.block(p, asked[1]);
+    assert!(effects.contains(&Effect::VerifyPiece { piece, want_digests: false }));
+    t.torrent.handle_piece_verified(t.now, piece, None, &mut t.out);
+    let effects = t.effects();
+    assert_eq!(sent(&effects, other), [Message::Have(piece)]);
+    assert!(sent(&effects, p).is_empty(), "it has the piece itself");
+    assert!(effects.contains(&Effect::Event(Event::PieceVerified(piece))));
+    assert!(t.torrent.have().has(piece));
+}
+
+#[test]
+fn messages_between_request_and_piece_shift_nothing() {
+    let mut t = Trace::leech();
+    let p = t.plain_peer();
+    t.says(p, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
+    let asked = requests(&t.says(p, Message::Unchoke), p);
+    t.says(p, Message::KeepAlive);
+    t.says(p, Message::Have(PieceIndex(3)));
+    t.says(p, Message::Port(1));
+    let (first, _) = t.block(p, asked[1]);
+    t.says(p, Message::KeepAlive);
+    let (second, effects) = t.block(p, asked[0]);
+    assert_eq!((first, second), (BlockVerdict::Wanted, BlockVerdict::Wanted));
+    assert!(effects.iter().any(|e| matches!(e, Effect::VerifyPiece { .. })));
+}
+
+#[test]
+fn a_block_never_asked_for_ends_the_connection() {
+    let mut t = Trace::leech();
+    let p = t.plain_peer();
+    t.says(p, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
+    t.says(p, Message::Unchoke);
+    let (verdict, effects) = t.block(p, at(0, 7));
+    assert_eq!(verdict, BlockVerdict::Fault);
+    assert!(matches!(disconnected(&effects, p), Some(DisconnectReason::Protocol(_))));
+}
+
+#[test]
+fn a_choke_without_fast_extension_frees_the_blocks_for_others_and_late_ones_still_count() {
+    let mut t = Trace::leech();
+    let (p, q) = (t.plain_peer(), t.plain_peer());
+    for peer in [p, q] {
+        t.says(peer, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
+    }
+    let asked = requests(&t.says(p, Message::Unchoke), p);
+    t.block(p, asked[0]);
+    t.says(p, Message::Choke);
+    let of_q = requests(&t.says(q, Message::Unchoke), q);
+    assert_eq!(of_q[0], asked[1], "the piece that was begun comes first");
+    let (verdict, effects) = t.block(p, asked[1]);
+    assert_eq!(verdict, BlockVerdict::Wanted);
+    assert_eq!(sent(&effects, q)[0], Message::Cancel(asked[1]));
+}
+
+#[test]
+fn a_choke_with_fast_extension_waits_for_the_rejects() {
+    let mut t = Trace::leech();
+    let p = t.fast_peer();
+    t.says(p, Message::HaveAll);
+    let asked = requests(&t.says(p, Message::Unchoke), p);
+    t.says(p, Message::Choke);
+    assert_eq!(t.torrent.outstanding_bytes, 2 * u64::from(BLOCK_LEN));
+    t.says(p, Message::Reject(asked[0]));
+    assert_eq!(t.torrent.outstanding_bytes, u64::from(BLOCK_LEN));
+    let effects = t.says(p, Message::Reject(at(5, 0)));
+    assert!(disconnected(&effects, p).is_some(), "a reject of nothing");
+}
+
+#[test]
+fn allowed_fast_pieces_are_asked_for_while_choked() {
+    let mut t = Trace::leech();
+    let p = t.fast_peer();
+    t.says(p, Message::HaveAll);
+    let asked = requests(&t.says(p, Message::AllowedFast(PieceIndex(4))), p);
+    assert_eq!(asked, [at(4, 0), at(4, 1)]);
+    t.says(p, Message::Reject(at(4, 0)));
+    let again = t.says(p, Message::Reject(at(4, 1)));
+    assert!(requests(&again, p).is_empty(), "not asked again at once");
+}
+
+#[test]
+fn out_of_range_pieces_and_second_bitfields_are_faults() {
+    let bad = [
+        Message::Have(PieceIndex(PIECES)),
+        Message::Bitfield(Box::new([0xff; 9])),
+        Message::Bitfield(Box::new([0xff; 3])),
+        Message::HaveAll,
+        Message::Request(BlockRef { piece: PieceIndex(0), begin: 0, len: 128 * 1024 + 1 }),
+        Message::Request(BlockRef { piece: PieceIndex(0), begin: u32::MAX, len: 2 }),
+    ];
+    for message in bad {
+        let mut t = Trace::seed();
+        let p = t.plain_peer();
+        let effects = t.says(p, message.clone());
+        assert!(disconnected(&effects, p).is_some(), "{message:?}");
+    }
+    let mut t = Trace::leech();
+    let p = t.fast_peer();
+    t.says(p, Message::HaveNone);
+    assert!(disconnected(&t.says(p, Message::HaveAll), p).is_some());
+}
+
+#[test]
+fn a_lazy_or_absent_bitfield_is_legal() {
+    let mut t = Trace::leech();
+    let p = t.plain_peer();
+    assert!(t.says(p, Message::Unchoke).is_empty());
+    let effects = t.says(p, Message::Have(PieceIndex(2)));
+    assert_eq!(sent(&effects, p)[0], Message::Interested);
+    assert_eq!(requests(&effects, p).len(), 2);
+}
+
+#[test]
+fn a_seed_serves_any_legal_size_and_honours_cancel_and_choke() {
+    let mut t = Trace::seed();
+    let p = t.fast_peer();
+    let effects = t.says(p, Message::Interested);
+    assert_eq!(sent(&effects, p), [Message::Unchoke], "free slots go out at once");
+    let granted = &t.torrent.peers.get(p).unwrap().granted_fast;
+    let PieceIndex(n) = t.torrent.layout.pieces().find(|p| !granted.contains(p)).unwrap();
+    let odd = BlockRef { piece: PieceIndex(n), begin: 3, len: 20_000 };
+    assert_eq!(t.says(p, Message::Request(odd)), [Effect::ServeReady(p)]);
+    t.says(p, Message::Request(at(n, 0)));
+    t.says(p, Message::Request(at(n, 1)));
+    assert_eq!(t.torrent.poll_serve(p), Some(odd));
+    let effects = t.says(p, Message::Cancel(at(n, 0)));
+    assert_eq!(sent(&effects, p), [Message::Reject(at(n, 0))]);
+    let effects = t.says(p, Message::NotInterested);
+    assert_eq!(sent(&effects, p), [Message::Choke, Message::Reject(at(n, 1))]);
+    assert_eq!(t.torrent.poll_serve(p), None);
+    let effects = t.says(p, Message::Request(at(n, 0)));
+    assert_eq!(sent(&effects, p), [Message::Reject(at(n, 0))], "choked");
+}
+
+#[test]
+fn a_request_flood_is_bounded() {
+    let mut t = Trace::seed();
+    let p = t.fast_peer();
+    t.says(p, Message::Interested);
+    let rejected: usize =
+        (0..600).map(|_| sent(&t.says(p, Message::Request(at(0, 0))), p).len()).sum();
+    assert_eq!(rejected, 600 - peer::MAX_SERVE_QUEUE);
+}
+
+#[test]
+fn two_seeds_part_but_an_all_zero_bitfield_is_no_seed() {
+    let mut t = Trace::seed();
+    let zero = t.plain_peer();
+    assert!(t.says(zero, Message::Bitfield(Bitfield::empty(PIECES).as_bytes().into())).is_empty());
+    let p = t.fast_peer();
+    let effects = t.says(p, Message::HaveAll);
+    assert_eq!(disconnected(&effects, p), Some(DisconnectReason::Redundant));
+}
+
+#[test]
+fn ourselves_and_doubles_are_refused() {
+    let mut t = Trace::leech();
+    let mut me = t.new_peer(Reserved::OURS);
+    me.peer_id = TorrentConfig::default().peer_id;
+    let refused = t.torrent.handle_peer_connected(t.now, me, &mut t.out);
+    assert_eq!(refused, Err(DisconnectReason::Myself));
+
+    let twin = t.new_peer(Reserved::OURS);
+    t.torrent.handle_peer_connected(t.now, twin, &mut t.out).unwrap();
+    let again = t.torrent.handle_peer_connected(t.now, twin, &mut t.out);
+    assert_eq!(again, Err(DisconnectReason::Duplicate));
+}
+
+#[test]
+fn of_two_crossing_dials_both_ends_keep_the_same_one() {
+    // We are "-SM0100-…"; a smaller id has its own dial survive, a larger one has ours survive.
+    for (id, ours_stays) in [([b'!'; 20], false), ([b'z'; 20], true)] {
+        let mut t = Trace::leech();
+        let outgoing = NewPeer { peer_id: PeerId(id), ..t.new_peer(Reserved::OURS) };
+        let key = t.torrent.handle_peer_connected(t.now, outgoing, &mut t.out).unwrap();
+        t.effects();
+        let incoming = NewPeer {
+            direction: Direction::Incoming,
+            addr: SocketAddr::from(([80, 1, 1, 1], 40_000)),
+            ..outgoing
+        };
+        let second = t.torrent.handle_peer_connected(t.now, incoming, &mut t.out);
+        let closed = disconnected(&t.effects(), key);
+        assert_eq!(second.is_err(), ours_stays);
+        assert_eq!(closed.is_none(), ours_stays);
+    }
+}
+
+#[test]
+fn a_silent_peer_is_left_alone_for_two_minutes_and_hears_keep_alives() {
+    let mut t = Trace::leech();
+    let p = t.plain_peer();
+    t.says(p, Message::KeepAlive);
+    let effects = t.wait(Duration::from_secs(125));
+    assert!(disconnected(&effects, p).is_none());
+    assert!(sent(&effects, p).contains(&Message::KeepAlive));
+    let effects = t.wait(Duration::from_secs(120));
+    assert_eq!(disconnected(&effects, p), Some(DisconnectReason::Idle));
+}
+
+#[test]
+fn a_peer_that_unchokes_and_never_serves_holds_nothing_up() {
+    let mut t = Trace::leech();
+    let (silent, good) = (t.plain_peer(), t.plain_peer());
+    for peer in [silent, good] {
+        t.says(peer, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
+    }
+    let stuck = requests(&t.says(silent, Message::Unchoke), silent);
+    let mut asked = requests(&t.says(good, Message::Unchoke), good);
+    let mut served = Vec::new();
+    for _ in 0..60 {
+        for block in core::mem::take(&mut asked) {
+            served.push(block);
+            asked.extend(requests(&t.block(good, block).1, good));
+        }
+        asked.extend(requests(&t.wait(Duration::from_secs(1)), good));
+    }
+    assert!(stuck.iter().all(|block| served.contains(block)), "the other peer brought them");
+}
+
+#[test]
+fn a_corrupter_is_convicted_by_what_another_sends() {
+    let mut t = Trace::leech();
+    let (bad, good) = (t.plain_peer(), t.plain_peer());
+    for peer in [bad, good] {
+        t.says(peer, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
+    }
+    let first = requests(&t.says(bad, Message::Unchoke), bad);
+    t.block(bad, first[0]);
+    t.says(bad, Message::Choke);
+    let asked = requests(&t.says(good, Message::Unchoke), good);
+    assert!(asked.contains(&first[1]));
+    let piece = first[0].piece;
+    t.block(good, first[1]);
+    let digests = |first: u8| Box::new([[first; 20], [2; 20]]) as BlockDigests;
+    t.torrent.handle_piece_failed(t.now, piece, &digests(66), &mut t.out);
+    let effects = t.effects();
+    assert!(disconnected(&effects, bad).is_none() && disconnected(&effects, good).is_none());
+    // Fetched again, now with digests; the good peer brings both.
+    t.check();
+    for index in 0..2 {
+        t.torrent.picker.received(good, at(piece.0, index));
+    }
+    t.torrent.handle_piece_verified(t.now, piece, Some(digests(1)), &mut t.out);
+    let effects = t.effects();
+    assert_eq!(disconnected(&effects, bad), Some(DisconnectReason::Corrupt));
+    assert!(disconnected(&effects, good).is_none());
+}
+
+#[test]
+fn a_download_ends_with_completed_once_and_upload_only() {
+    let mut have = Bitfield::full(PIECES);
+    have.remove(PieceIndex(5));
+    let mut t = Trace::new(have);
+    let p = t.connect(Reserved::OURS);
+    t.says(p, Message::HaveAll);
+    let m = b"d1:md11:upload_onlyi7eee";
+    t.says(p, Message::Extended { id: 0, payload: m.as_slice().into() });
+    for block in requests(&t.says(p, Message::Unchoke), p) {
+        t.block(p, block);
+    }
+    t.torrent.handle_piece_verified(t.now, PieceIndex(5), None, &mut t.out);
+    let effects = t.effects();
+    assert!(t.torrent.is_complete());
+    assert!(effects.contains(&Effect::Event(Event::Complete)));
+    assert!(sent(&effects, p).contains(&Message::Extended { id: 7, payload: Box::new([1]) }));
+    assert_eq!(disconnected(&effects, p), Some(DisconnectReason::Redundant));
+}
+
+#[test]
+fn scarce_buffers_slow_requests_down_to_two_a_peer() {
+    let mut t = Trace::leech();
+    t.torrent.handle_write_credit(t.now, 0, &mut t.out);
+    let p = t.plain_peer();
+    t.says(p, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
+    let asked = requests(&t.says(p, Message::Unchoke), p);
+    assert_eq!(asked.len(), 2);
+    let (_, effects) = t.block(p, asked[0]);
+    assert!(requests(&effects, p).len() <= 1);
+}
+
+#[test]
+fn unwanted_pieces_make_nobody_interesting() {
+    let mut t = Trace::leech();
+    let p = t.plain_peer();
+    let mut nearly = Bitfield::full(PIECES);
+    nearly.remove(PieceIndex(0));
+    t.says(p, Message::Bitfield(nearly.as_bytes().into()));
+    let mut priorities = vec![0; PIECES as usize];
+    t.torrent.set_priorities(t.now, &priorities, &mut t.out);
+    let effects = t.effects();
+    t.check();
+    assert_eq!(sent(&effects, p), [Message::NotInterested]);
+    assert!(t.torrent.is_complete(), "nothing wanted, nothing lacking");
+    priorities[3] = 4;
+    t.torrent.set_priorities(t.now, &priorities, &mut t.out);
+    let effects = t.effects();
+    assert_eq!(sent(&effects, p), [Message::Interested]);
+    assert_eq!(requests(&t.says(p, Message::Unchoke), p)[0].piece, PieceIndex(3));
+}
+
+#[test]
+fn a_super_seed_reveals_the_next_piece_when_the_last_has_spread() {
+    let config = TorrentConfig { super_seeding: true, ..TorrentConfig::default() };
+    let mut t = Trace::with(config, Bitfield::full(PIECES));
+    let new = t.new_peer(Reserved([0, 0, 0, 0, 0, 0, 0, 4]));
+    let a = t.torrent.handle_peer_connected(t.now, new, &mut t.out).unwrap();
+    let hello = sent(&t.effects(), a);
+    assert_eq!(hello[0], Message::HaveNone);
+    let Message::Have(revealed) = hello[1] else { panic!("{hello:?}") };
+    assert_eq!(hello.len(), 2);
+    let b = t.fast_peer();
+    t.says(b, Message::HaveNone);
+    assert!(sent(&t.says(a, Message::Have(revealed)), a).is_empty(), "not passed on yet");
+    let effects = t.says(b, Message::Have(revealed));
+    assert!(matches!(sent(&effects, a)[..], [Message::Have(next)] if next != revealed));
+}

@@ -1,0 +1,118 @@
+//! Choking, and what is served.
+
+use super::{PeerKey, Torrent};
+use crate::choker::Candidate;
+use crate::outbox::{Effect, Outbox};
+use alloc::vec::Vec;
+use samara_wire::id::BlockRef;
+use samara_wire::peer::message::Message;
+use samara_wire::time::Instant;
+
+impl Torrent {
+    /// The next block to send to `key`. The shell pulls as the peer's stream has room, so that a choke or a
+    /// cancel still takes effect on all that is not yet in the stream.
+    pub fn poll_serve(&mut self, key: PeerKey) -> Option<BlockRef> {
+        let have = &self.have;
+        let peer = self.peers.get_mut(key)?;
+        // A piece can be withdrawn after the request was queued.
+        while let Some(block) = peer.serve_queue.pop_front() {
+            if have.has(block.piece) {
+                return Some(block);
+            }
+        }
+        None
+    }
+
+    /// A block that [`Torrent::poll_serve`] gave was written to the peer's stream.
+    pub fn handle_served(&mut self, now: Instant, key: PeerKey, block: BlockRef) {
+        let len = u64::from(block.len);
+        self.counters.uploaded += len;
+        self.up.add(now, len);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.up.add(now, len);
+        peer.uploaded_this_unchoke += len;
+        peer.payload_moved += len;
+        peer.last_sent = now;
+    }
+
+    pub(super) fn on_interested(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.interested_in_us {
+            return;
+        }
+        peer.interested_in_us = true;
+        if peer.choked_by_us {
+            self.drive_choker(now, out);
+        }
+        self.schedule_tick(now);
+    }
+
+    pub(super) fn on_not_interested(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.interested_in_us = false;
+        if !peer.choked_by_us {
+            self.choke(now, key, out);
+            self.drive_choker(now, out);
+        }
+    }
+
+    /// Ranks the peers when a round is over; in between gives free slots away at once.
+    pub(super) fn drive_choker(&mut self, now: Instant, out: &mut Outbox) {
+        let candidates = self.candidates(now);
+        let decision = self.choker.run(now, self.complete, self.up.rate(now), &candidates);
+        for key in decision.choke {
+            self.choke(now, key, out);
+        }
+        for key in decision.unchoke {
+            self.unchoke(now, key, out);
+        }
+    }
+
+    fn candidates(&self, now: Instant) -> Vec<Candidate> {
+        let candidate = |peer: &super::peer::Peer| Candidate {
+            key: peer.key,
+            interested: peer.interested_in_us,
+            choked: peer.choked_by_us,
+            snubbed: peer.pipeline.is_snubbed(now),
+            upload_only: peer.upload_only || peer.is_seed(),
+            down_rate: peer.down.rate(now),
+            up_rate: peer.up.rate(now),
+            uploaded_this_unchoke: peer.uploaded_this_unchoke,
+            unchoked_at: peer.unchoked_at,
+            connected_at: peer.connected_at,
+        };
+        self.peers.iter().map(candidate).collect()
+    }
+
+    fn unchoke(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.choked_by_us {
+            peer.choked_by_us = false;
+            peer.unchoked_at = Some(now);
+            peer.uploaded_this_unchoke = 0;
+            peer.last_sent = now;
+            out.push(Effect::Send(key, Message::Unchoke));
+        }
+    }
+
+    /// Chokes, and drops what is queued: silently as BEP 3 has it, or by a reject each as BEP 6 has it.
+    fn choke(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.choked_by_us {
+            return;
+        }
+        peer.choked_by_us = true;
+        peer.last_sent = now;
+        out.push(Effect::Send(key, Message::Choke));
+        let fast = peer.fast();
+        let granted = core::mem::take(&mut peer.granted_fast);
+        peer.serve_queue.retain(|block| {
+            let keep = granted.contains(&block.piece);
+            if !keep && fast {
+                out.push(Effect::Send(key, Message::Reject(*block)));
+            }
+            keep
+        });
+        peer.granted_fast = granted;
+    }
+}

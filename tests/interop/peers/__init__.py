@@ -1,0 +1,1 @@
+"""Drivers for the programs of the suite, and peers of our own that misbehave on purpose."""

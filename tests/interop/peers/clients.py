@@ -1,0 +1,225 @@
+"""One way to speak to every BitTorrent client of the suite.
+
+A driver has `name`, `seed(lab, torrent, data)` and `download(lab, torrent, into, peers)`. Both give a `Transfer`; the driver knows how its
+client tells that it is ready or done.
+"""
+
+import json
+import os
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from peers import net
+from peers.process import Trouble, wait_for
+
+
+class Transfer:
+    """A client at work on one torrent."""
+
+    def __init__(self, process, host, port):
+        self.process = process
+        self.host = host
+        self.port = port
+
+    @property
+    def address(self):
+        return f"{self.host}:{self.port}"
+
+    def wait_ready(self, timeout=None):
+        """Until the seed listens; override where the client tells more."""
+        wait_for(f"{self.process.name} listens", lambda: self._alive() and net.listens(self.port, self.host), timeout)
+
+    def wait_complete(self, timeout=None):
+        """Until all of the torrent is there and right; here: until the program ends by itself with success."""
+        code = self.process.wait_exit(timeout)
+        if code != 0:
+            raise Trouble(f"{self.process.name} ended with {code}\n{self.process.tail()}")
+
+    def _alive(self):
+        if not self.process.running():
+            raise Trouble(f"{self.process.name} ended with {self.process.code}\n{self.process.tail()}")
+        return True
+
+    def stop(self):
+        return self.process.stop()
+
+
+class Libtorrent:
+    """libtorrent's Python binding. `options` are those of lt_main.py."""
+
+    name = "libtorrent"
+    lacks_empty_files = False
+    takes_peers = True
+
+    def __init__(self, *options):
+        self.options = options
+
+    def _start(self, lab, role, torrent, directory, peers=()):
+        host = net.new_address()
+        port = net.free_port(host)
+        main = Path(__file__).with_name("lt_main.py")
+        argv = [sys.executable, main, role, torrent.path, directory, "--bind", host, "--port", port]
+        for peer in peers:
+            argv += ["--peer", peer]
+        return LibtorrentTransfer(lab.start(self.name, [*argv, *self.options]), host, port)
+
+    def seed(self, lab, torrent, data):
+        return self._start(lab, "seed", torrent, data)
+
+    def download(self, lab, torrent, into, peers=()):
+        return self._start(lab, "download", torrent, into, peers)
+
+
+class LibtorrentTransfer(Transfer):
+    def wait_ready(self, timeout=None):
+        self.process.wait_line("it seeds", lambda line: json.loads(line)["event"] == "seeding", timeout=timeout)
+        super().wait_ready(timeout)
+
+    def wait_complete(self, timeout=None):
+        self.process.wait_line("all is there", lambda line: json.loads(line)["event"] == "seeding", timeout=timeout)
+
+
+class Aria2:
+    """aria2c. It learns of peers from trackers alone, and does UDP trackers only where its DHT is on (which meets nobody here)."""
+
+    name = "aria2"
+    lacks_empty_files = False
+    takes_peers = False
+
+    def _start(self, lab, name, torrent, directory, options):
+        host = net.new_address()
+        port, dht = net.free_port(host), net.free_port(host)
+        argv = [
+            "aria2c", "--no-conf", "--console-log-level=notice", "--summary-interval=0", "--show-console-readout=false",
+            "--interface=" + host, f"--listen-port={port}", "--disable-ipv6=true", "--enable-dht=true", "--enable-dht6=false",
+            f"--dht-listen-port={dht}", f"--dht-file-path={lab.private('dht')}", "--bt-enable-lpd=false", "--file-allocation=none",
+            "--auto-save-interval=0", f"--dir={directory}", *options, str(torrent.path),
+        ]  # fmt: skip
+        return Transfer(lab.start(name, argv), host, port)
+
+    def seed(self, lab, torrent, data):
+        return self._start(lab, "aria2", torrent, data, ["--check-integrity=true", "--seed-ratio=0.0"])
+
+    def download(self, lab, torrent, into, peers=()):
+        return self._start(lab, "aria2", torrent, into, ["--seed-time=0"])
+
+
+class Transmission:
+    """transmission-daemon, driven through its RPC; encryption preferred, as it comes out of the box."""
+
+    name = "transmission"
+    lacks_empty_files = True  # 3.00 never makes them
+    takes_peers = False
+
+    def _start(self, lab, torrent, directory):
+        home, host = lab.folder("transmission"), net.new_address()
+        port, rpc = net.free_port(host), net.free_port(host)
+        settings = {
+            "bind-address-ipv4": host,
+            "peer-port": port,
+            "rpc-bind-address": host,
+            "rpc-port": rpc,
+            "rpc-whitelist-enabled": False,
+            "rpc-host-whitelist-enabled": False,
+            "port-forwarding-enabled": False,
+            "dht-enabled": False,
+            "lpd-enabled": False,
+            "utp-enabled": False,
+            "encryption": 1,
+            "download-dir": str(directory),
+            "incomplete-dir-enabled": False,
+            "rename-partial-files": False,
+            "preallocation": 0,
+            "cache-size-mb": 4,
+        }
+        (home / "settings.json").write_text(json.dumps(settings))
+        process = lab.start("transmission", ["transmission-daemon", "--foreground", "--config-dir", home])
+        transfer = TransmissionTransfer(process, host, port, rpc)
+        wait_for("transmission's RPC", lambda: transfer._alive() and net.listens(rpc, host))
+        transfer.call("torrent-add", filename=str(torrent.path), **{"download-dir": str(directory)})
+        return transfer
+
+    def seed(self, lab, torrent, data):
+        return self._start(lab, torrent, data)
+
+    def download(self, lab, torrent, into, peers=()):
+        return self._start(lab, torrent, into)
+
+
+class TransmissionTransfer(Transfer):
+    def __init__(self, process, host, port, rpc):
+        super().__init__(process, host, port)
+        self._url = f"http://{host}:{rpc}/transmission/rpc"
+        self._session = ""
+
+    def call(self, method, **arguments):
+        body = json.dumps({"method": method, "arguments": arguments}).encode()
+        for _ in range(2):
+            request = urllib.request.Request(self._url, body, {"X-Transmission-Session-Id": self._session})
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    reply = json.load(answer)
+            except urllib.error.HTTPError as refusal:
+                if refusal.code != 409:
+                    raise
+                self._session = refusal.headers["X-Transmission-Session-Id"]
+                continue
+            if reply["result"] != "success":
+                raise Trouble(f"transmission: {method}: {reply['result']}")
+            return reply["arguments"]
+        raise Trouble("transmission refuses its own session id")
+
+    def _seeds(self):
+        self._alive()
+        torrents = self.call("torrent-get", fields=["status", "percentDone", "error", "errorString"])["torrents"]
+        if torrents and torrents[0]["error"] == 3:
+            raise Trouble(f"transmission: {torrents[0]['errorString']}")
+        return bool(torrents) and torrents[0]["status"] == 6 and torrents[0]["percentDone"] == 1
+
+    def wait_ready(self, timeout=None):
+        wait_for("transmission seeds", self._seeds, timeout)
+
+    wait_complete = wait_ready
+
+
+class Rqbit:
+    """rqbit, for trying by hand: `RQBIT=/path/to/rqbit`."""
+
+    name = "rqbit"
+    lacks_empty_files = False
+    takes_peers = True
+
+    def __init__(self, program):
+        self.program = program
+
+    def _start(self, lab, torrent, directory, options):
+        # It binds to no address of choice: the namespace's first is what others see.
+        port, home = net.free_port(), lab.folder("rqbit")
+        env = dict(os.environ, HOME=str(home), XDG_CACHE_HOME=str(home), XDG_DATA_HOME=str(home), XDG_CONFIG_HOME=str(home))
+        # It puts the files of a multi-file torrent right into the directory it is given.
+        if not torrent.payload.single:
+            directory = Path(directory) / torrent.payload.name
+        argv = [
+            self.program, "-v", "error", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--listen-port", port,
+            "--http-api-listen-addr", f"{net.ADDRESS}:{net.free_port()}",
+            "download", "--overwrite", "-o", directory, *options, torrent.path,
+        ]  # fmt: skip
+        return Transfer(lab.start("rqbit", argv, env=env), net.ADDRESS, port)
+
+    def seed(self, lab, torrent, data):
+        return self._start(lab, torrent, data, [])
+
+    def download(self, lab, torrent, into, peers=()):
+        initial = ["--initial-peers", ",".join(peers)] if peers else []
+        return self._start(lab, torrent, into, ["--exit-on-finish", *initial])
+
+
+def installed():
+    """The reference clients of this machine; a missing one is an error of the set-up, not a reason to test less."""
+    missing = [tool for tool in ("aria2c", "transmission-daemon", "opentracker", "mktorrent") if not shutil.which(tool)]
+    if missing:
+        raise Trouble(f"not installed: {', '.join(missing)}; docs/testing.md names the packages")
+    return [Libtorrent(), Aria2(), Transmission()]

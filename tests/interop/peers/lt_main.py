@@ -1,0 +1,84 @@
+"""libtorrent in a process of its own; run by libtorrent.py. Says what happens as JSON lines on stdout, ends on SIGINT or SIGTERM."""
+
+import argparse
+import json
+import signal
+import sys
+
+import libtorrent as lt
+
+
+def say(**fields):
+    print(json.dumps(fields), flush=True)
+
+
+def session(options):
+    tcp_only = not options.as_installed
+    settings = {
+        "listen_interfaces": f"{options.bind}:{options.port}",
+        "outgoing_interfaces": options.bind,
+        "enable_dht": False,
+        "enable_lsd": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "allow_multiple_connections_per_ip": True,
+        "upload_rate_limit": options.limit_up,
+        "alert_mask": lt.alert.category_t.status_notification
+        | lt.alert.category_t.error_notification
+        | lt.alert.category_t.storage_notification,
+    }
+    if tcp_only:
+        plain = int(lt.enc_policy.disabled)
+        settings |= {
+            "enable_outgoing_utp": False,
+            "enable_incoming_utp": False,
+            "out_enc_policy": plain,
+            "in_enc_policy": plain,
+        }
+    return lt.session(settings)
+
+
+def main():
+    ask = argparse.ArgumentParser()
+    ask.add_argument("role", choices=["seed", "download"])
+    ask.add_argument("torrent")
+    ask.add_argument("directory")
+    ask.add_argument("--bind", required=True)
+    ask.add_argument("--port", type=int, required=True)
+    ask.add_argument("--peer", action="append", default=[])
+    ask.add_argument("--limit-up", type=int, default=0)
+    ask.add_argument("--trust", action="store_true", help="seed without checking: how a seed comes to corrupt")
+    ask.add_argument("--as-installed", action="store_true", help="uTP and encryption as libtorrent has them by default")
+    options = ask.parse_args()
+
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    client = session(options)
+    add = lt.add_torrent_params()
+    add.ti = lt.torrent_info(options.torrent)
+    add.save_path = options.directory
+    add.flags = lt.torrent_flags.update_subscribe
+    if options.trust:
+        add.flags |= lt.torrent_flags.seed_mode
+    handle = client.add_torrent(add)
+    for peer in options.peer:
+        host, port = peer.rsplit(":", 1)
+        handle.connect_peer((host, int(port)))
+
+    started = asked = False
+    while True:
+        client.wait_for_alert(100)
+        for alert in client.pop_alerts():
+            name = type(alert).__name__
+            if name in ("hash_failed_alert", "file_error_alert", "torrent_error_alert"):
+                say(event=name, message=alert.message())
+            elif name == "cache_flushed_alert" and asked and not started:
+                started = True
+                say(event="seeding", payload_down=handle.status().total_payload_download)
+        # All pieces hash right before all of them are written: complete means flushed as well.
+        if not asked and handle.status().is_seeding:
+            asked = True
+            handle.flush_cache()
+
+
+main()

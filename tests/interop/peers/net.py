@@ -1,0 +1,76 @@
+"""The suite's own network: a namespace whose loopback also bears a range of ordinary addresses.
+
+Some clients refuse peers at 127.0.0.1, some know a peer by its address alone (so each client gets one of its own), and no test may reach
+the world or meet another program's port. So the suite runs itself again inside fresh network, mount and process namespaces: all traffic
+stays inside, tmpfs mounts vanish, and no child outlives the run.
+"""
+
+import itertools
+import os
+import shutil
+import socket
+import sys
+
+ADDRESS = "10.77.0.1"
+INSIDE = "SAMARA_INTEROP_INSIDE"
+
+# $0 is the address; the rest is the command. A whole network on the loopback device: each of its addresses is ours.
+_ENTER = """
+ip link set lo up && ip address add "$0/16" dev lo || exit 97
+exec "$@"
+"""
+
+
+class NoNamespace(Exception):
+    """This machine does not let us make the namespaces."""
+
+
+def enter_namespace():
+    """Replaces this process by the same command inside the namespaces; returns only when already inside."""
+    if os.environ.get(INSIDE):
+        with socket.socket() as probe:
+            probe.bind((ADDRESS, 0))
+        return
+    for tool in ("unshare", "ip", "setpriv"):
+        if not shutil.which(tool):
+            raise NoNamespace(f"the suite needs `{tool}` (Debian: util-linux, iproute2)")
+    if os.geteuid() != 0:
+        raise NoNamespace("the suite makes a network namespace of its own and mounts small file systems in it: run it as root")
+    unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    probe = os.spawnvp(os.P_WAIT, unshare[0], [*unshare, "sh", "-c", _ENTER, ADDRESS, "true"])
+    if probe != 0:
+        raise NoNamespace(
+            f"`{' '.join(unshare)}` gives {probe}: no namespace with addresses of our own. "
+            "Run the suite as a root that may make namespaces (in a container: one with CAP_SYS_ADMIN)."
+        )
+    os.environ[INSIDE] = "1"
+    command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+    os.execvp(unshare[0], [*unshare, "sh", "-c", _ENTER, ADDRESS, *command])
+
+
+_hosts = itertools.count(2)
+
+
+def new_address():
+    """An address that nobody in this run has used yet."""
+    third, fourth = divmod(next(_hosts), 250)
+    return f"10.77.{third}.{fourth + 1}"
+
+
+def free_port(address=ADDRESS):
+    """A port, chosen by the system, that is free for TCP and UDP; nobody else lives in the namespace to take it."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind((address, 0))
+            port = tcp.getsockname()[1]
+            try:
+                udp.bind((address, port))
+                return port
+            except OSError:
+                continue
+
+
+def listens(port, address=ADDRESS):
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0

@@ -8,6 +8,7 @@ use crate::file_pool::{FileKey, FilePool};
 use crate::layout::{Layout, LayoutFile};
 use crate::storage::{Allocation, FileIdentity, Storage};
 use samara_wire::id::FileIndex;
+use samara_wire::metainfo::FilePath;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -30,7 +31,7 @@ pub struct DirStorage {
     pool: Arc<FilePool>,
     symlinks: bool,
     /// Directories with entries that are not durable yet, by path below the root.
-    unsynced: Mutex<BTreeSet<Vec<String>>>,
+    unsynced: Mutex<BTreeSet<String>>,
 }
 
 impl DirStorage {
@@ -52,7 +53,7 @@ impl DirStorage {
         (self.id, file.0)
     }
 
-    fn unsynced(&self) -> MutexGuard<'_, BTreeSet<Vec<String>>> {
+    fn unsynced(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,7 +77,7 @@ impl DirStorage {
         if let Some(open) = self.pool.get(self.key(file), false) {
             return Ok(open);
         }
-        let open = beneath::open(&*self.root()?, &self.entry(file)?.path, Access::Read)?;
+        let open = beneath::open(&*self.root()?, self.entry(file)?.path.as_str(), Access::Read)?;
         Ok(self.keep(file, open, false))
     }
 
@@ -84,7 +85,7 @@ impl DirStorage {
         if let Some(open) = self.pool.get(self.key(file), true) {
             return Ok(open);
         }
-        let path = &self.entry(file)?.path;
+        let path = self.entry(file)?.path.as_str();
         let there = self.root().and_then(|root| beneath::open(&root, path, Access::Write));
         let open = match there {
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.create(file)?,
@@ -97,17 +98,17 @@ impl DirStorage {
         let entry = self.entry(file)?;
         let access = Access::Create { executable: entry.executable };
         let dirs = self.make_parents(entry)?;
-        let open = beneath::open(&*self.root()?, &entry.path, access)?;
-        self.unsynced().insert(dirs.to_vec());
+        let open = beneath::open(&*self.root()?, entry.path.as_str(), access)?;
+        self.unsynced().insert(dirs.to_owned());
         Ok(open)
     }
 
     /// Creates the directories above a file; gives their path.
-    fn make_parents<'a>(&self, entry: &'a LayoutFile) -> io::Result<&'a [String]> {
-        let dirs = &entry.path[..entry.path.len().saturating_sub(1)];
+    fn make_parents<'a>(&self, entry: &'a LayoutFile) -> io::Result<&'a str> {
+        let dirs = entry.path.parent().unwrap_or("");
         let make = |root: &Root| {
-            beneath::make_dirs(root, dirs, |depth| {
-                self.unsynced().insert(dirs[..depth - 1].to_vec());
+            beneath::make_dirs(root, dirs, |grown| {
+                self.unsynced().insert(grown.to_owned());
             })
         };
         let made = self.root().and_then(|root| make(&root));
@@ -128,15 +129,14 @@ impl DirStorage {
         open
     }
 
-    fn create_symlink(&self, entry: &LayoutFile, target: &[String]) -> io::Result<()> {
+    fn create_symlink(&self, entry: &LayoutFile, target: &FilePath) -> io::Result<()> {
         if !self.symlinks {
             return Ok(());
         }
         let dirs = self.make_parents(entry)?;
-        // The target is relative to the torrent's own directory, the first component of every path.
-        let ups = "../".repeat(entry.path.len().saturating_sub(2));
-        beneath::symlink(&*self.root()?, &entry.path, &(ups + &target.join("/")))?;
-        self.unsynced().insert(dirs.to_vec());
+        let ups = "../".repeat(entry.path.iter().count() - 1);
+        beneath::symlink(&*self.root()?, entry.path.as_str(), &(ups + target.as_str()))?;
+        self.unsynced().insert(dirs.to_owned());
         Ok(())
     }
 }
@@ -170,7 +170,7 @@ impl Storage for DirStorage {
 
     fn identity(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
         match self.root() {
-            Ok(root) => beneath::identity(&root, &self.entry(file)?.path),
+            Ok(root) => beneath::identity(&root, self.entry(file)?.path.as_str()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
@@ -201,7 +201,7 @@ impl Storage for DirStorage {
     fn delete(&self, file: FileIndex) -> io::Result<()> {
         self.pool.forget(self.key(file));
         match self.root() {
-            Ok(root) => beneath::remove(&root, &self.entry(file)?.path),
+            Ok(root) => beneath::remove(&root, self.entry(file)?.path.as_str()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
         }
@@ -229,7 +229,9 @@ impl Storage for DirStorage {
 
     fn describe(&self, file: FileIndex) -> String {
         let mut path = self.dir.clone();
-        path.extend(self.layout.files().get(file.as_usize()).into_iter().flat_map(|f| &f.path));
+        path.extend(
+            self.layout.files().get(file.as_usize()).into_iter().flat_map(|f| f.path.iter()),
+        );
         path.display().to_string()
     }
 }

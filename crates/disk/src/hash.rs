@@ -5,7 +5,7 @@
 //! 16 KiB blocks for v2 (BEP 52). Both use the processor's SHA instructions where it has them.
 
 use samara_wire::id::BLOCK_LEN;
-use samara_wire::metainfo::PieceHash;
+use samara_wire::metainfo::{PieceHash, merkle};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -48,7 +48,7 @@ impl PieceHasher {
             (State::V1(sha), PieceHash::V1(want)) => <[u8; 20]>::from(sha.finalize()) == want,
             (State::V2(leaves), PieceHash::V2 { root, leaves: width }) => {
                 let got = leaves.finish();
-                got.len() <= width as usize && merkle_root(got, width as usize, [0; 32]) == root
+                got.len() <= width as usize && merkle::piece_root(&got, width) == root
             }
             _ => unreachable!("the state was made from the expected hash"),
         }
@@ -97,38 +97,6 @@ impl BlockLeaves {
         self.leaves.push(self.current.finalize_reset().into());
         self.filled = 0;
     }
-}
-
-/// Root of the binary SHA-256 tree whose lowest level is `level` filled up with `pad` to `width` hashes.
-///
-/// `width` must be a power of two not below `level.len()`. The cost follows `level`, not `width`.
-#[must_use]
-pub fn merkle_root(mut level: Vec<[u8; 32]>, width: usize, mut pad: [u8; 32]) -> [u8; 32] {
-    debug_assert!(width.is_power_of_two() && level.len() <= width);
-    let mut width = width;
-    while width > 1 {
-        for i in 0..level.len().div_ceil(2) {
-            let right = level.get(2 * i + 1).copied().unwrap_or(pad);
-            level[i] = hash_pair(&level[2 * i], &right);
-        }
-        level.truncate(level.len().div_ceil(2));
-        pad = hash_pair(&pad, &pad);
-        width /= 2;
-    }
-    level.first().copied().unwrap_or(pad)
-}
-
-/// Root of a tree of `width` zero leaves: what fills up the upper levels (BEP 52).
-#[must_use]
-pub fn zero_root(width: usize) -> [u8; 32] {
-    merkle_root(Vec::new(), width, [0; 32])
-}
-
-fn hash_pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    let mut sha = Sha256::new();
-    sha.update(left);
-    sha.update(right);
-    sha.finalize().into()
 }
 
 /// SHA-1 of one block: tells which of several copies of a block was the wrong one.
@@ -195,6 +163,5 @@ mod tests {
     #[test]
     fn known_sha1() {
         assert_eq!(block_digest(b"abc")[..4], [0xa9, 0x99, 0x3e, 0x36]);
-        assert_eq!(zero_root(4), naive_root(&[], 4));
     }
 }

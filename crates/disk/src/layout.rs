@@ -8,14 +8,14 @@
 
 use samara_wire::id::{BlockRef, FileIndex, PieceIndex};
 use samara_wire::layout::PieceLayout;
-use samara_wire::metainfo::Info;
+use samara_wire::metainfo::{FilePath, Info};
 use std::ops::Range;
 
 /// A file as storage sees it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LayoutFile {
-    /// Safe relative path, one element a component.
-    pub path: Vec<String>,
+    /// Safe path below the directory of the download.
+    pub path: FilePath,
     /// Length in bytes.
     pub len: u64,
     /// Offset of the first byte in the linear space.
@@ -24,11 +24,17 @@ pub struct LayoutFile {
     pub padding: bool,
     /// To be made executable (BEP 47).
     pub executable: bool,
-    /// Target if the file is a symbolic link, relative to the torrent's root (BEP 47).
-    pub symlink: Option<Vec<String>>,
+    /// Target if the file is a symbolic link, below the same directory as `path` (BEP 47).
+    pub symlink: Option<FilePath>,
 }
 
 impl LayoutFile {
+    /// An ordinary file.
+    #[must_use]
+    pub const fn new(path: FilePath, len: u64, offset: u64) -> Self {
+        Self { path, len, offset, padding: false, executable: false, symlink: None }
+    }
+
     /// Whether bytes of this file are kept on disk (or it is an empty file to be created).
     #[must_use]
     pub fn is_stored(&self) -> bool {
@@ -86,12 +92,12 @@ impl Layout {
             .files()
             .iter()
             .map(|f| LayoutFile {
-                path: f.path.iter().map(str::to_owned).collect(),
+                path: f.path.clone(),
                 len: f.len,
                 offset: f.offset,
                 padding: f.attributes.padding,
                 executable: f.attributes.executable,
-                symlink: f.symlink.as_ref().map(|t| t.iter().map(str::to_owned).collect()),
+                symlink: f.symlink.clone(),
             })
             .collect();
         Self::new(files, info.layout().clone())
@@ -157,11 +163,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn layout(lens: &[(u64, bool, u64)], piece_len: u32) -> Layout {
+        let path = FilePath::from_untrusted([&b"file"[..]]).unwrap();
         let mut at = 0;
         let files = lens
             .iter()
             .map(|&(len, padding, gap)| {
-                let file = LayoutFile { len, offset: at, padding, ..LayoutFile::default() };
+                let file = LayoutFile { padding, ..LayoutFile::new(path.clone(), len, at) };
                 at += len + gap;
                 file
             })

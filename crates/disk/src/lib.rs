@@ -39,7 +39,7 @@ pub use dir::DirStorage;
 pub use disk::{Disk, DiskConfig};
 pub use error::{StorageError, StorageErrorKind};
 pub use faulty::{Fault, FaultyStorage, Gate, Operation};
-pub use hash::{BlockLeaves, PieceHasher, block_digest, merkle_root, zero_root};
+pub use hash::{BlockLeaves, PieceHasher, block_digest};
 pub use layout::{Layout, LayoutFile, Segment};
 pub use memory::MemoryStorage;
 pub use piece::PieceOutcome;

@@ -1,6 +1,6 @@
 //! Files below a directory, reached without following symbolic links.
 //!
-//! A torrent names its own paths. They are safe when they come here (no `..`, no separators), but what already lies
+//! Paths are relative, with `/` between components. A torrent names its own. They are safe when they come here (no `..`, no separators), but what already lies
 //! on disk need not be: a symbolic link in the way could lead a write anywhere. On Linux the kernel keeps the path
 //! below the root (`openat2`); elsewhere on Unix, and on kernels without it, the path is walked one component at a
 //! time. Every descriptor is closed on exec.
@@ -31,15 +31,24 @@ pub(crate) enum Access {
     },
 }
 
-/// Refuses components that could leave the root; the second lock after the parser's.
-fn check(path: &[String]) -> io::Result<()> {
-    let bad = |c: &String| {
-        c.is_empty() || c == "." || c == ".." || c.contains(['/', '\0', std::path::MAIN_SEPARATOR])
-    };
-    if path.is_empty() || path.iter().any(bad) {
+/// Refuses paths that could leave the root; the second lock after the parser's.
+fn check(path: &str) -> io::Result<()> {
+    let bad = |c: &str| matches!(c, "" | "." | "..") || (cfg!(windows) && c.contains(['\\', ':']));
+    if path.contains('\0') || path.split('/').any(bad) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a safe relative path"));
     }
     Ok(())
+}
+
+/// The directory of a path and its last component; the directory is empty for the root.
+#[cfg(unix)]
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// The directories above a path, the innermost first, the root not among them.
+fn parents(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |p| p.rsplit_once('/').map(|(dir, _)| dir)).skip(1)
 }
 
 fn symlink_in_the_way() -> io::Error {

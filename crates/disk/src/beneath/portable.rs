@@ -1,7 +1,7 @@
 //! The form for systems without directory descriptors: paths, checked for links before use. Weaker than the Unix
 //! form, since a link may appear between the check and the use.
 
-use super::{Access, check, symlink_in_the_way};
+use super::{Access, check, parents, symlink_in_the_way};
 use crate::storage::FileIdentity;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -21,7 +21,7 @@ pub(crate) fn open_root(dir: &Path) -> io::Result<Root> {
 }
 
 /// Opens the file at `path` below `root`.
-pub(crate) fn open(root: &Root, path: &[String], access: Access) -> io::Result<File> {
+pub(crate) fn open(root: &Root, path: &str, access: Access) -> io::Result<File> {
     let full = resolve(root, path)?;
     let mut options = OpenOptions::new();
     options.read(true).write(access != Access::Read);
@@ -33,29 +33,18 @@ pub(crate) fn open(root: &Root, path: &[String], access: Access) -> io::Result<F
     Ok(file)
 }
 
-/// Creates the directories of `dirs`, one inside the other; `created` is told how many components each new one has.
-pub(crate) fn make_dirs(
-    root: &Root,
-    dirs: &[String],
-    mut created: impl FnMut(usize),
-) -> io::Result<()> {
-    for depth in 1..=dirs.len() {
-        match std::fs::create_dir(resolve(root, &dirs[..depth])?) {
-            Ok(()) => created(depth),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
+/// Creates the directory `dirs` and those above it; which directories grew does not matter here.
+pub(crate) fn make_dirs(root: &Root, dirs: &str, _: impl FnMut(&str)) -> io::Result<()> {
+    if dirs.is_empty() { Ok(()) } else { std::fs::create_dir_all(resolve(root, dirs)?) }
 }
 
 /// Directories cannot be made durable here.
-pub(crate) fn sync_dir(_: &Root, _: &[String]) -> io::Result<()> {
+pub(crate) fn sync_dir(_: &Root, _: &str) -> io::Result<()> {
     Ok(())
 }
 
 /// What is at `path`; `None` if nothing is.
-pub(crate) fn identity(root: &Root, path: &[String]) -> io::Result<Option<FileIdentity>> {
+pub(crate) fn identity(root: &Root, path: &str) -> io::Result<Option<FileIdentity>> {
     let meta = match std::fs::symlink_metadata(resolve(root, path)?) {
         Ok(meta) => meta,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -70,13 +59,13 @@ pub(crate) fn identity(root: &Root, path: &[String]) -> io::Result<Option<FileId
 }
 
 /// Removes the file at `path`, then the directories above it that are empty. Nothing there is fine.
-pub(crate) fn remove(root: &Root, path: &[String]) -> io::Result<()> {
+pub(crate) fn remove(root: &Root, path: &str) -> io::Result<()> {
     match std::fs::remove_file(resolve(root, path)?) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    for depth in (1..path.len()).rev() {
-        if std::fs::remove_dir(resolve(root, &path[..depth])?).is_err() {
+    for dir in parents(path) {
+        if std::fs::remove_dir(resolve(root, dir)?).is_err() {
             break;
         }
     }
@@ -84,7 +73,7 @@ pub(crate) fn remove(root: &Root, path: &[String]) -> io::Result<()> {
 }
 
 /// Symbolic links are not created here.
-pub(crate) fn symlink(_: &Root, _: &[String], _: &str) -> io::Result<()> {
+pub(crate) fn symlink(_: &Root, _: &str, _: &str) -> io::Result<()> {
     Ok(())
 }
 
@@ -99,10 +88,10 @@ pub(crate) fn device(_: &Path) -> Option<u64> {
 }
 
 /// The path below the root, none of whose components is a link.
-fn resolve(root: &Root, path: &[String]) -> io::Result<PathBuf> {
+fn resolve(root: &Root, path: &str) -> io::Result<PathBuf> {
     check(path)?;
     let mut full = root.0.clone();
-    for component in path {
+    for component in path.split('/') {
         full.push(component);
         if std::fs::symlink_metadata(&full).is_ok_and(|m| m.is_symlink()) {
             return Err(symlink_in_the_way());

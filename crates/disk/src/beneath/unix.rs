@@ -1,6 +1,6 @@
 //! The Unix form: everything relative to an open directory.
 
-use super::{Access, check, symlink_in_the_way};
+use super::{Access, check, parents, split, symlink_in_the_way};
 use crate::storage::FileIdentity;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
@@ -19,7 +19,7 @@ pub(crate) fn open_root(dir: &Path) -> io::Result<Root> {
 }
 
 /// Opens the file at `path` below `root`.
-pub(crate) fn open(root: &Root, path: &[String], access: Access) -> io::Result<File> {
+pub(crate) fn open(root: &Root, path: &str, access: Access) -> io::Result<File> {
     check(path)?;
     let (flags, mode) = match access {
         Access::Read => (OFlags::RDONLY, Mode::empty()),
@@ -39,31 +39,30 @@ pub(crate) fn open(root: &Root, path: &[String], access: Access) -> io::Result<F
     Ok(file)
 }
 
-/// Creates the directories of `dirs`, one inside the other; `created` is told how many components each new one has.
-pub(crate) fn make_dirs(
-    root: &Root,
-    dirs: &[String],
-    mut created: impl FnMut(usize),
-) -> io::Result<()> {
+/// Creates the directory `dirs` and those above it; `grown` is told which directories got a new entry.
+pub(crate) fn make_dirs(root: &Root, dirs: &str, mut grown: impl FnMut(&str)) -> io::Result<()> {
     if dirs.is_empty() {
         return Ok(());
     }
     check(dirs)?;
     let mut parent: Option<OwnedFd> = None;
-    for (i, name) in dirs.iter().enumerate() {
+    let mut above = "";
+    for name in dirs.split('/') {
         let at = parent.as_ref().map_or(root.as_fd(), AsFd::as_fd);
-        match rustix::fs::mkdirat(at, name.as_str(), Mode::from_raw_mode(0o777)) {
-            Ok(()) => created(i + 1),
+        match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) => grown(above),
             Err(Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
         parent = Some(step_into(at, name)?);
+        let start = if above.is_empty() { 0 } else { above.len() + 1 };
+        above = &dirs[..start + name.len()];
     }
     Ok(())
 }
 
 /// Makes the entries of the directory `dirs` durable.
-pub(crate) fn sync_dir(root: &Root, dirs: &[String]) -> io::Result<()> {
+pub(crate) fn sync_dir(root: &Root, dirs: &str) -> io::Result<()> {
     let result = if dirs.is_empty() {
         rustix::fs::fsync(root)
     } else {
@@ -79,7 +78,7 @@ pub(crate) fn sync_dir(root: &Root, dirs: &[String]) -> io::Result<()> {
 }
 
 /// What is at `path`, not following a link there; `None` if nothing is.
-pub(crate) fn identity(root: &Root, path: &[String]) -> io::Result<Option<FileIdentity>> {
+pub(crate) fn identity(root: &Root, path: &str) -> io::Result<Option<FileIdentity>> {
     let stat =
         in_parent(root, path, |dir, name| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
     let stat = match stat {
@@ -101,16 +100,15 @@ pub(crate) fn identity(root: &Root, path: &[String]) -> io::Result<Option<FileId
 }
 
 /// Removes the file at `path`, then the directories above it that are empty. Nothing there is fine.
-pub(crate) fn remove(root: &Root, path: &[String]) -> io::Result<()> {
+pub(crate) fn remove(root: &Root, path: &str) -> io::Result<()> {
     match in_parent(root, path, |dir, name| rustix::fs::unlinkat(dir, name, AtFlags::empty())) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
-    for depth in (1..path.len()).rev() {
-        let removed = in_parent(root, &path[..depth], |dir, name| {
-            rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
-        });
+    for dir in parents(path) {
+        let removed =
+            in_parent(root, dir, |dir, name| rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR));
         // Not empty, most often: then neither are those above.
         if removed.is_err() {
             break;
@@ -120,7 +118,7 @@ pub(crate) fn remove(root: &Root, path: &[String]) -> io::Result<()> {
 }
 
 /// Creates a symbolic link at `path` to `target`; what is there already stays.
-pub(crate) fn symlink(root: &Root, path: &[String], target: &str) -> io::Result<()> {
+pub(crate) fn symlink(root: &Root, path: &str, target: &str) -> io::Result<()> {
     match in_parent(root, path, |dir, name| rustix::fs::symlinkat(target, dir, name)) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
@@ -145,11 +143,11 @@ pub(crate) fn device(dir: &Path) -> Option<u64> {
 /// Calls `act` with the directory of `path` and its last component.
 fn in_parent<T>(
     root: &Root,
-    path: &[String],
+    path: &str,
     act: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>,
 ) -> io::Result<T> {
     check(path)?;
-    let Some((name, dirs)) = path.split_last() else { unreachable!("checked not to be empty") };
+    let (dirs, name) = split(path);
     if dirs.is_empty() {
         return Ok(act(root.as_fd(), name)?);
     }
@@ -157,12 +155,7 @@ fn in_parent<T>(
     Ok(act(dir.as_fd(), name)?)
 }
 
-fn open_at(
-    root: BorrowedFd<'_>,
-    path: &[String],
-    flags: OFlags,
-    mode: Mode,
-) -> io::Result<OwnedFd> {
+fn open_at(root: BorrowedFd<'_>, path: &str, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     #[cfg(target_os = "linux")]
     if let Some(result) = linux::open_beneath(root, path, flags, mode) {
@@ -172,15 +165,15 @@ fn open_at(
 }
 
 /// The form without `openat2`: one component after another, none of them a link.
-fn walk(root: BorrowedFd<'_>, path: &[String], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
-    let Some((name, dirs)) = path.split_last() else { unreachable!("checked not to be empty") };
+fn walk(root: BorrowedFd<'_>, path: &str, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let (dirs, name) = split(path);
     let mut parent: Option<OwnedFd> = None;
-    for dir in dirs {
+    for dir in dirs.split('/').filter(|dir| !dir.is_empty()) {
         let at = parent.as_ref().map_or(root, AsFd::as_fd);
         parent = Some(step_into(at, dir)?);
     }
     let at = parent.as_ref().map_or(root, AsFd::as_fd);
-    rustix::fs::openat(at, name.as_str(), flags, mode).map_err(explain)
+    rustix::fs::openat(at, name, flags, mode).map_err(explain)
 }
 
 fn step_into(at: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
@@ -211,18 +204,17 @@ mod linux {
     /// `None` where the kernel (before 5.6) or a sandbox does not have `openat2`.
     pub(super) fn open_beneath(
         root: BorrowedFd<'_>,
-        path: &[String],
+        path: &str,
         flags: OFlags,
         mode: Mode,
     ) -> Option<io::Result<OwnedFd>> {
         if LACKING.load(Ordering::Relaxed) {
             return None;
         }
-        let path = path.join("/");
         let resolve =
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..ATTEMPTS {
-            match rustix::fs::openat2(root, path.as_str(), flags, mode, resolve) {
+            match rustix::fs::openat2(root, path, flags, mode, resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(Errno::NOSYS) => {
                     LACKING.store(true, Ordering::Relaxed);
@@ -241,10 +233,6 @@ mod linux {
 mod tests {
     use super::*;
 
-    fn path(s: &str) -> Vec<String> {
-        s.split('/').map(String::from).collect()
-    }
-
     #[test]
     fn links_are_not_followed_by_either_way() {
         let outside = tempfile::tempdir().unwrap();
@@ -255,31 +243,27 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
         std::os::unix::fs::symlink(dir.path().join("real/file"), dir.path().join("leaf")).unwrap();
         let root = open_root(dir.path()).unwrap();
-        let walked = |p: &str| {
-            walk(root.as_fd(), &path(p), OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())
-        };
+        let walked =
+            |p: &str| walk(root.as_fd(), p, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty());
         for bad in ["link/secret", "leaf"] {
-            let error = open(&root, &path(bad), Access::Read).unwrap_err();
+            let error = open(&root, bad, Access::Read).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{bad}: {error}");
             let error = walked(bad).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{bad}: {error}");
         }
-        assert!(
-            open(&root, &path("real/file"), Access::Read).is_ok() && walked("real/file").is_ok()
-        );
-        assert!(make_dirs(&root, &path("link/new"), |_| ()).is_err());
-        assert!(remove(&root, &path("link/secret")).is_err());
+        assert!(open(&root, "real/file", Access::Read).is_ok() && walked("real/file").is_ok());
+        assert!(make_dirs(&root, "link/new", |_| ()).is_err());
+        assert!(remove(&root, "link/secret").is_err());
         assert!(outside.path().join("secret").exists() && !outside.path().join("new").exists());
-        assert_eq!(identity(&root, &path("leaf")).unwrap(), None);
+        assert_eq!(identity(&root, "leaf").unwrap(), None);
     }
 
     #[test]
     fn unsafe_components_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let root = open_root(dir.path()).unwrap();
-        for bad in [&["..", "x"][..], &["a/b"], &[""], &["."], &["a\0b"], &[]] {
-            let bad: Vec<String> = bad.iter().map(|s| (*s).to_owned()).collect();
-            let error = open(&root, &bad, Access::Create { executable: false }).unwrap_err();
+        for bad in ["../x", "a/../b", "", ".", "a//b", "/a", "a/", "a\0b"] {
+            let error = open(&root, bad, Access::Create { executable: false }).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
     }
@@ -291,9 +275,9 @@ mod tests {
         rustix::fs::mkfifoat(&root, "fifo", Mode::from_raw_mode(0o600)).unwrap();
         std::fs::create_dir(dir.path().join("dir")).unwrap();
         for name in ["fifo", "dir"] {
-            assert!(open(&root, &path(name), Access::Read).is_err(), "{name}");
-            assert!(open(&root, &path(name), Access::Write).is_err(), "{name}");
-            assert_eq!(identity(&root, &path(name)).unwrap(), None);
+            assert!(open(&root, name, Access::Read).is_err(), "{name}");
+            assert!(open(&root, name, Access::Write).is_err(), "{name}");
+            assert_eq!(identity(&root, name).unwrap(), None);
         }
     }
 
@@ -302,15 +286,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = open_root(dir.path()).unwrap();
         let mut created = Vec::new();
-        make_dirs(&root, &path("a/b/c"), |depth| created.push(depth)).unwrap();
-        assert_eq!(created, [1, 2, 3]);
+        make_dirs(&root, "a/b/c", |dir| created.push(dir.to_owned())).unwrap();
+        assert_eq!(created, ["", "a", "a/b"]);
         for file in ["a/b/c/1", "a/b/2"] {
-            open(&root, &path(file), Access::Create { executable: true }).unwrap();
+            open(&root, file, Access::Create { executable: true }).unwrap();
         }
-        remove(&root, &path("a/b/c/1")).unwrap();
-        remove(&root, &path("a/b/c/1")).unwrap();
+        remove(&root, "a/b/c/1").unwrap();
+        remove(&root, "a/b/c/1").unwrap();
         assert!(!dir.path().join("a/b/c").exists() && dir.path().join("a/b/2").exists());
-        remove(&root, &path("a/b/2")).unwrap();
+        remove(&root, "a/b/2").unwrap();
         assert!(!dir.path().join("a").exists());
     }
 }

@@ -4,12 +4,13 @@ mod faults;
 mod stores;
 mod threads;
 
-use crate::hash::{BlockLeaves, merkle_root};
+use crate::hash::BlockLeaves;
 use crate::store::Content;
 use crate::{BlockBuf, Disk, DiskConfig, Layout, LayoutFile, Reply, Storage, Store};
 use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
 use samara_wire::layout::PieceLayout;
-use samara_wire::metainfo::PieceHash;
+use samara_wire::metainfo::merkle::piece_root;
+use samara_wire::metainfo::{FilePath, PieceHash};
 use sha1::{Digest, Sha1};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -27,12 +28,12 @@ impl Sample {
     pub(crate) fn new(lens: &[u64], piece_len: u32, padding: Option<usize>) -> Self {
         let (mut files, mut at) = (Vec::new(), 0);
         for (i, &len) in lens.iter().enumerate() {
-            let mut path = vec!["torrent".to_owned(), format!("file{i}")];
-            if i % 3 == 1 {
-                path.insert(1, format!("dir{}", i % 4));
-            }
+            let dir = if i % 3 == 1 { format!("torrent/dir{}", i % 4) } else { "torrent".into() };
             let padding = padding.is_some_and(|n| i % n == n - 1);
-            files.push(LayoutFile { path, len, offset: at, padding, ..LayoutFile::default() });
+            files.push(LayoutFile {
+                padding,
+                ..LayoutFile::new(path(&format!("{dir}/file{i}")), len, at)
+            });
             at += len;
         }
         Self::with_layout(Layout::new(files, PieceLayout::contiguous(at, piece_len)), at, false)
@@ -42,9 +43,8 @@ impl Sample {
     pub(crate) fn new_v2(lens: &[u64], piece_len: u32) -> Self {
         let (mut files, mut short, mut pieces) = (Vec::new(), Vec::new(), 0u32);
         for (i, &len) in lens.iter().enumerate() {
-            let path = vec!["torrent".to_owned(), format!("file{i}")];
             let offset = u64::from(pieces) * u64::from(piece_len);
-            files.push(LayoutFile { path, len, offset, ..LayoutFile::default() });
+            files.push(LayoutFile::new(path(&format!("torrent/file{i}")), len, offset));
             pieces += u32::try_from(len.div_ceil(u64::from(piece_len))).unwrap();
             let tail = u32::try_from(len % u64::from(piece_len)).unwrap();
             if tail > 0 {
@@ -89,7 +89,7 @@ impl Sample {
         let leaves = (self.layout.pieces().piece_len() / BLOCK_LEN).max(1);
         let mut level = BlockLeaves::new();
         level.update(self.piece(piece));
-        PieceHash::V2 { root: merkle_root(level.finish(), leaves as usize, [0; 32]), leaves }
+        PieceHash::V2 { root: piece_root(&level.finish(), leaves), leaves }
     }
 
     fn content(&self) -> Content {
@@ -115,7 +115,7 @@ impl Sample {
     /// The files as they must be on disk.
     pub(crate) fn assert_files(&self, dir: &Path) {
         for file in self.layout.files() {
-            let path = file.path.iter().fold(dir.to_owned(), |p, c| p.join(c));
+            let path = dir.join(file.path.as_str());
             if file.padding {
                 assert!(!path.exists(), "padding is never stored");
             } else if file.len > 0 {
@@ -125,6 +125,10 @@ impl Sample {
             }
         }
     }
+}
+
+pub(crate) fn path(text: &str) -> FilePath {
+    FilePath::from_untrusted(text.split('/').map(str::as_bytes)).unwrap()
 }
 
 pub(crate) fn filled(disk: &Disk, bytes: &[u8]) -> BlockBuf {

@@ -61,7 +61,7 @@ proptest! {
         if !stored.is_empty() {
             let file = stored[flip.index(stored.len())];
             let at = flip.index(usize::try_from(file.len).unwrap());
-            let path = file.path.iter().fold(dir.path().to_owned(), |p, c| p.join(c));
+            let path = dir.path().join(file.path.as_str());
             let mut bytes = std::fs::read(&path).unwrap();
             bytes[at] ^= 0x40;
             std::fs::write(&path, &bytes).unwrap();

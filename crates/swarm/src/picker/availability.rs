@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::PieceIndex;
 
-/// Peers that may sink before the counts are rewritten. Keeps counts far from overflow.
-const SUNK_LIMIT: u16 = 256;
+/// Peers that may sink before the counts are rewritten. Keeps counts far from overflow. (Tests have few.)
+const SUNK_LIMIT: u16 = if cfg!(test) { 3 } else { 256 };
 
 /// What a byte of a bitfield adds to the counts of its eight pieces.
 static SPREAD: [[u16; 8]; 256] = spread();

@@ -284,3 +284,28 @@ fn look(bucket: &[u32], has: &Bitfield, budget: &mut usize, rng: &mut Rng) -> Se
         None => Search::Nothing,
     }
 }
+
+#[cfg(test)]
+impl Order {
+    /// Panics unless exactly `startable` is in here, sorted, and every piece is where it is said to be.
+    pub(super) fn check(&self, startable: &[u32], of: &Priorities, by: &Availability) {
+        if !self.sorted {
+            return;
+        }
+        let mut all: Vec<u32> = Vec::new();
+        for (priority, level) in (1u8..).zip(&self.levels) {
+            assert_eq!(level.pieces.len(), level.ends.first().map_or(0, |&end| end as usize));
+            for (at, &piece) in (0u32..).zip(&level.pieces) {
+                let class = usize::from(by.class(PieceIndex(piece)));
+                assert_eq!(of.get(PieceIndex(piece)), priority);
+                assert_eq!(self.position[piece as usize], at);
+                assert!((level.first..=level.last).contains(&piece));
+                assert!(at < level.ends[class], "{piece} stands too far");
+                assert!(level.ends.get(class + 1).is_none_or(|&end| at >= end), "{piece} too near");
+            }
+            all.extend(&level.pieces);
+        }
+        all.sort_unstable();
+        assert_eq!(all, startable);
+    }
+}

@@ -1,6 +1,10 @@
 //! Traces: who asks, what comes out.
 
+mod model;
+
 use super::*;
+use samara_wire::id::{BLOCK_LEN, BlockRef};
+use std::vec;
 
 /// A torrent of `pieces` pieces of `blocks` blocks each, of which we have nothing.
 fn picker(pieces: u32, blocks: u32) -> Picker {

@@ -102,7 +102,10 @@ fn peers(c: &mut Criterion) {
         fetch_piece(&mut picker, &full);
         let mut rng = Rng::new(3);
         group.bench_function(BenchmarkId::new("have", pieces), |b| {
-            b.iter(|| picker.peer_has(PieceIndex(rng.below(pieces as usize) as u32), &few));
+            b.iter(|| {
+                picker
+                    .peer_has(PieceIndex(u32::try_from(rng.below(pieces as usize)).unwrap()), &few)
+            });
         });
         for (name, has) in [("seed joins and leaves", &full), ("1 % joins and leaves", &few)] {
             group.bench_function(BenchmarkId::new(name, pieces), |b| {

@@ -3,7 +3,7 @@
 use super::availability::Availability;
 use super::order::Order;
 use super::partial::{Block, Partial, Released};
-use super::{Picker, Received, WASTE_FLOOR, WASTE_SHARE};
+use super::{ENDGAME_FLOOR, ENDGAME_SHARE, Picker, Received};
 use crate::torrent::PeerKey;
 use alloc::vec::Vec;
 use samara_wire::bitfield::Bitfield;
@@ -258,10 +258,16 @@ impl Picker {
         }
     }
 
-    /// Blocks that endgame may have out more than once, now.
+    /// Requests that endgame may add now. A block under way has two more requesters at most, so not even if all
+    /// of them are wasted is it more than is allowed.
     pub(super) fn extras_allowed(&self) -> u64 {
-        let share = self.layout.total_len() / u64::from(BLOCK_LEN) / WASTE_SHARE;
-        // Two always: a torrent must end even where all of the allowance was wasted.
-        share.max(WASTE_FLOOR).saturating_sub(self.wasted).max(2).saturating_sub(self.extras)
+        let share = self.layout.total_len() / u64::from(BLOCK_LEN) / ENDGAME_SHARE;
+        let limit = share.max(ENDGAME_FLOOR);
+        let under_way: u64 =
+            self.partials.values().map(|partial| u64::from(partial.requested)).sum();
+        if under_way > limit {
+            return 0;
+        }
+        (2 * limit).saturating_sub(self.wasted + self.extras)
     }
 }

@@ -5,12 +5,13 @@
 //!
 //! A pick takes, in this order:
 //! 1. pieces with a deadline, the smallest first;
-//! 2. from the highest priority to the lowest: pieces that were begun, the one that lacks least first; then new
+//! 2. from the highest priority to the lowest: pieces that were begun, the one with fewest blocks left to ask for first; then new
 //!    pieces, rarest first with chance deciding among equals (in sequential mode: the lowest index). The first
 //!    [`RANDOM_FIRST_PIECES`] of a torrent are random rather than rare: rare pieces come slowly, and until a
 //!    piece is whole we have nothing to trade;
 //! 3. when nothing that anybody offers is left to ask for, blocks already asked of others (endgame): those asked
-//!    of fewest peers, then the oldest, as long as the waste stays within [`WASTE_SHARE`].
+//!    of fewest peers, then the oldest. It waits until few blocks are under way: before, it would fetch twice what
+//!    arrives within a moment anyway; those that are left then are those of slow peers.
 //!
 //! Blocks of a piece are asked for in order.
 //!
@@ -60,10 +61,11 @@ use samara_wire::layout::PieceLayout;
 pub const RANDOM_FIRST_PIECES: u32 = 4;
 /// Peers a block is asked of at most, in endgame.
 pub const MAX_REQUESTERS: usize = 3;
-/// Endgame may waste one block in this many of the torrent (0.4 %) ...
-pub const WASTE_SHARE: u64 = 256;
-/// ... or this many blocks, where that is more.
-pub const WASTE_FLOOR: u64 = 8;
+/// Endgame asks others once no more than one in this many of the torrent's blocks is under way ...
+pub const ENDGAME_SHARE: u64 = 512;
+/// ... or no more than this many, where that is more. It may waste twice as much: at most 0.4 % of a torrent
+/// that is not small.
+pub const ENDGAME_FLOOR: u64 = 8;
 /// A peer with less than one in this many of the startable pieces is counted piece by piece. (Tests have few.)
 const RESORT_SHARE: u32 = if cfg!(test) { 2 } else { 32 };
 

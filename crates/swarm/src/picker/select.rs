@@ -39,7 +39,9 @@ pub(super) struct Candidate {
     priority: Reverse<u8>,
     /// Another than this peer was asked last, and this peer prefers its own.
     foreign: bool,
-    lacking: u32,
+    /// Blocks to be asked for, then blocks to wait for: the piece nearest to its end goes first.
+    open: u32,
+    requested: u32,
     piece: PieceIndex,
 }
 
@@ -140,7 +142,8 @@ impl Picker {
                 into.push(Candidate {
                     priority: Reverse(priority),
                     foreign: asker.options.whole_pieces && partial.leader != Some(asker.peer),
-                    lacking: partial.open + partial.requested,
+                    open: partial.open,
+                    requested: partial.requested,
                     piece,
                 });
             }

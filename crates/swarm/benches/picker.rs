@@ -50,6 +50,7 @@ fn picks(c: &mut Criterion) {
     let mut group = c.benchmark_group("pick a piece of 16 blocks and give it back");
     for pieces in SIZES {
         let mut picker = swarm(pieces);
+        fetch_piece(&mut picker, &Bitfield::full(pieces));
         println!("{} bytes a piece", picker.heap_bytes() as f64 / f64::from(pieces));
         for (name, per_thousand) in [("seed", 1000), ("half", 500), ("1 %", 10)] {
             let has = random_set(pieces, per_thousand, 99);
@@ -103,8 +104,8 @@ fn peers(c: &mut Criterion) {
         let mut rng = Rng::new(3);
         group.bench_function(BenchmarkId::new("have", pieces), |b| {
             b.iter(|| {
-                picker
-                    .peer_has(PieceIndex(u32::try_from(rng.below(pieces as usize)).unwrap()), &few)
+                let piece = u32::try_from(rng.below(pieces as usize)).unwrap();
+                picker.peer_has(PieceIndex(piece), &few);
             });
         });
         for (name, has) in [("seed joins and leaves", &full), ("1 % joins and leaves", &few)] {

@@ -29,6 +29,7 @@ pub mod announcer;
 pub mod blame;
 pub mod choker;
 pub mod outbox;
+pub mod peer_list;
 pub mod picker;
 pub mod pipeline;
 pub mod rate;

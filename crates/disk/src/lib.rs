@@ -13,10 +13,12 @@
 //! | `storage`, `dir`, `beneath`, `file_pool` | where files are kept, and that nothing outside the directory is touched |
 //! | `schedule` | which job a thread takes next |
 //! | `store`, `piece`, `check` | the jobs |
+//! | `create`, `walk` | the hashes and files of a new torrent |
 //! | `memory`, `faulty` | storages for tests |
 
 mod beneath;
 mod check;
+mod create;
 mod dir;
 mod disk;
 mod error;
@@ -33,8 +35,10 @@ mod storage;
 mod store;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use check::{CheckOutcome, CheckProgress};
+pub use create::{FileToHash, HashKind, HashedFiles, hash_files};
 pub use dir::DirStorage;
 pub use disk::{Disk, DiskConfig};
 pub use error::{StorageError, StorageErrorKind};
@@ -46,3 +50,4 @@ pub use piece::PieceOutcome;
 pub use pool::{BlockBuf, BlockPool};
 pub use storage::{Allocation, FileIdentity, Storage};
 pub use store::{Reply, Store};
+pub use walk::{Walk, WalkError, WalkedFile, walk};

@@ -15,11 +15,22 @@
 //! # }
 //! ```
 
+mod announce;
+mod clock;
+mod command;
 mod config;
 pub mod create;
+mod dial;
 mod error;
+mod limiter;
+mod listen;
+mod peer;
 pub mod probe;
+mod resume;
 mod session;
+mod shard;
+mod shared;
+mod shell;
 mod status;
 mod torrent;
 pub mod tracker;

@@ -1,15 +1,37 @@
-//! The public handle to a running engine. SKELETON.
-#![expect(unused_variables, clippy::todo, clippy::unused_async, reason = "skeleton")]
+//! The public handle to a running engine.
 
+use crate::command::ShardCommand;
 use crate::config::{AddTorrent, SessionConfig};
 use crate::error::{AddError, SessionError};
-use crate::torrent::Torrent;
+use crate::listen;
+use crate::shard;
+use crate::shared::{Refused, Shared, SharedParts};
+use crate::status::{State, TorrentStatus};
+use crate::torrent::{Torrent, TorrentShared};
+use crate::tracker::unguessable;
+use samara_disk::{Disk, DiskConfig};
+use samara_swarm::torrent::TorrentStats;
 use samara_wire::id::PeerId;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 
-/// A running engine. Cheap to clone; runs until `shutdown` or until the last clone is dropped.
-/// Its futures need no particular runtime.
-#[derive(Clone, Debug)]
-pub struct Session {}
+/// Our version as four characters of the peer id (BEP 20).
+const VERSION: [u8; 4] = *b"0100";
+
+/// Most network threads.
+const MAX_SHARDS: usize = 64;
+
+/// A running engine. Cheap to clone; runs until [`Session::shutdown`], or until the last clone is dropped,
+/// which stops it the same way but waits for nothing. Its futures need no particular runtime.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
 
 impl Session {
     /// Binds the sockets and starts the threads.
@@ -17,42 +39,151 @@ impl Session {
     /// # Errors
     /// If a port is in use or a resource of the system is lacking.
     pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
-        todo!()
+        if let Some(path) = &config.state_dir {
+            std::fs::create_dir_all(path)
+                .map_err(|source| SessionError::StateDir { path: path.clone(), source })?;
+        }
+        let listeners = listen::bind(&config.bind, config.port)?;
+        let port = listeners.port;
+        let disk = Disk::start(DiskConfig {
+            threads: config.disk_threads.max(1),
+            buffer_bytes: config.buffer_bytes,
+            max_open_files: config.max_open_files.max(1),
+            allocation: config.allocation,
+            ..DiskConfig::default()
+        })
+        .map_err(|source| SessionError::Start { what: "the disk threads", source })?;
+        let count = config.shards.clamp(1, MAX_SHARDS);
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let shared = Arc::new(Shared::new(SharedParts {
+            config,
+            disk,
+            peer_id: random_peer_id(),
+            key: u32::try_from(unguessable() >> 32).unwrap_or(0),
+            port,
+            shards: senders,
+        }));
+        let session = Self(Arc::new(Inner { shared, threads: Mutex::default() }));
+        let mut listeners = Some(listeners);
+        for (index, commands) in receivers.into_iter().enumerate() {
+            let thread =
+                shard::spawn(index, Arc::clone(&session.0.shared), commands, listeners.take())
+                    .map_err(|source| SessionError::Start { what: "a network thread", source })?;
+            session.0.threads().push(thread);
+        }
+        Ok(session)
     }
 
     /// The port in fact listened on.
     #[must_use]
     pub fn port(&self) -> u16 {
-        todo!()
+        self.0.shared.port
     }
 
     /// By which the session names itself to peers and trackers.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
-        todo!()
+        self.0.shared.peer_id
     }
 
     /// Adds a torrent and begins to check what is there.
     ///
     /// # Errors
-    /// If it is there already, or asks for what it has not.
+    /// If it is there already, asks for files it has not, or the session was shut down.
+    #[expect(clippy::unused_async, reason = "a later engine may have to wait for a durable record")]
     pub async fn add(&self, add: AddTorrent) -> Result<Torrent, AddError> {
-        todo!()
+        let shared = &self.0.shared;
+        let files = add.metainfo.info.files().len();
+        if let Some(&index) = add.files.iter().flatten().find(|&&index| index >= files) {
+            return Err(AddError::NoSuchFile { index, files });
+        }
+        let hashes = add.metainfo.info.hashes();
+        let torrent = shared
+            .enter(hashes, |id, shard| {
+                let channel = (shard, shared.shards[shard].clone());
+                let status = first_status(&add);
+                TorrentShared::new(id, channel, add.metainfo.clone(), add.dir.clone(), status)
+            })
+            .map_err(|refused| match refused {
+                Refused::Duplicate => AddError::Duplicate(hashes.wire()),
+                Refused::Closed => AddError::ShutDown,
+            })?;
+        let command = ShardCommand::Add(Box::new(add), Arc::clone(&torrent));
+        torrent.shard.send(command).map_err(|_| AddError::ShutDown)?;
+        Ok(Torrent(torrent))
     }
 
     /// The torrents, in the order they were added.
     #[must_use]
     pub fn torrents(&self) -> Vec<Torrent> {
-        todo!()
+        self.0.shared.torrents()
     }
 
     /// Changes the limits of all torrents together, in bytes per second. `None`: no limit.
     pub fn set_limits(&self, down: Option<u64>, up: Option<u64>) {
-        todo!()
+        self.0.shared.limit_down.set(down);
+        self.0.shared.limit_up.set(up);
     }
 
     /// Announces `stopped`, writes resume data, closes everything; within 2 s.
     pub async fn shutdown(&self) {
-        todo!()
+        for done in self.0.stop() {
+            // An error says that the shard has ended before.
+            let _ = done.await;
+        }
+        for thread in self.0.threads().drain(..) {
+            // The thread has told that it is done; what is left takes microseconds. A panic in it was
+            // reported when it happened.
+            let _ = thread.join();
+        }
     }
+}
+
+impl Inner {
+    /// Tells the shards to stop; each answers when it has.
+    fn stop(&self) -> Vec<oneshot::Receiver<()>> {
+        self.shared.close();
+        let tell = |shard: &mpsc::UnboundedSender<ShardCommand>| {
+            let (done, wait) = oneshot::channel();
+            shard.send(ShardCommand::Shutdown(done)).ok().map(|()| wait)
+        };
+        self.shared.shards.iter().filter_map(tell).collect()
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.stop());
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({} on port {})", self.peer_id(), self.port())
+    }
+}
+
+fn first_status(add: &AddTorrent) -> TorrentStatus {
+    let info = &add.metainfo.info;
+    let stats = TorrentStats { pieces_total: info.layout().count(), ..TorrentStats::default() };
+    TorrentStatus {
+        state: State::Checking,
+        stats,
+        checked_bytes: 0,
+        check_total_bytes: 0,
+        tracker_error: None,
+        trackers_answered: 0,
+    }
+}
+
+fn random_peer_id() -> PeerId {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&unguessable().to_le_bytes());
+    bytes[8..].copy_from_slice(&unguessable().to_le_bytes()[..4]);
+    PeerId::ours(VERSION, bytes)
 }

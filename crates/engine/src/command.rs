@@ -1,0 +1,54 @@
+//! What is sent to a shard: the public API's wishes, incoming connections, finished disk jobs.
+//!
+//! The channels are unbounded by type and bounded by use: disk jobs by the block buffers they hold and the
+//! read limit of each peer, connections by the number of pending handshakes, the rest by its caller, who
+//! waits for the answer or says little.
+
+use crate::config::AddTorrent;
+use crate::listen::Incoming;
+use crate::torrent::TorrentShared;
+use samara_disk::{PieceOutcome, StorageError};
+use samara_swarm::PeerKey;
+use samara_swarm::torrent::PeerStats;
+use samara_wire::id::{BlockRef, PieceIndex};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Names a torrent inside a session; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) struct TorrentId(pub(crate) u64);
+
+/// To a shard.
+pub(crate) enum ShardCommand {
+    /// A torrent to be run from now on.
+    Add(Box<AddTorrent>, Arc<TorrentShared>),
+    /// To one torrent.
+    Torrent(TorrentId, TorrentCommand),
+    /// A disk job is done.
+    Disk(TorrentId, DiskDone),
+    /// A peer that named a torrent of this shard.
+    Incoming(TorrentId, Incoming),
+    /// Stop all torrents and end.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// To one torrent.
+pub(crate) enum TorrentCommand {
+    Peers(oneshot::Sender<Vec<PeerStats>>),
+    FileProgress(oneshot::Sender<Vec<u64>>),
+    Pause,
+    Resume,
+    AddPeers(Vec<SocketAddr>),
+    Remove { delete_files: bool, done: oneshot::Sender<()> },
+}
+
+/// A disk job that is done.
+pub(crate) enum DiskDone {
+    /// Hashed, and written if good.
+    Piece(PieceIndex, PieceOutcome),
+    /// Blocks of an unfinished piece were put on disk.
+    Spilled(PieceIndex, Vec<BlockRef>, Result<(), StorageError>),
+    /// A block to be sent was read.
+    Read(PeerKey, BlockRef, Result<Vec<u8>, StorageError>),
+}

@@ -1,0 +1,235 @@
+//! Listening: sockets, the handshake of newcomers, and handing them to the shard of the torrent they name.
+//!
+//! Nothing is known of a newcomer, so it gets little: a place among a bounded number of pending handshakes,
+//! bounded for each address too, 10 s, and 68 bytes.
+
+use crate::error::SessionError;
+use crate::shard::ShardEnv;
+use samara_wire::peer::handshake::{HANDSHAKE_LEN, Handshake};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+/// Time for a whole handshake.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Newcomers shaking hands at a time, and those of them from one address.
+const MAX_PENDING: usize = 256;
+const MAX_PENDING_OF_IP: usize = 64;
+
+/// Connections that the kernel may hold for us to accept.
+const BACKLOG: i32 = 256;
+
+/// Attempts to find a port that is free in both families.
+const PORT_ATTEMPTS: usize = 10;
+
+/// Sockets that listen, all on `port`.
+pub(crate) struct Listeners {
+    pub(crate) sockets: Vec<std::net::TcpListener>,
+    pub(crate) port: u16,
+}
+
+/// A peer that dialled us and has shown its handshake.
+pub(crate) struct Incoming {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) addr: SocketAddr,
+    pub(crate) handshake: Handshake,
+    /// Its place among the connections of the session.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// Listens on `port` of each address in `addrs`; of every address, IPv4 and IPv6, if there are none.
+pub(crate) fn bind(addrs: &[IpAddr], port: u16) -> Result<Listeners, SessionError> {
+    let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let (addrs, chosen) = if addrs.is_empty() { (&any[..], false) } else { (addrs, true) };
+    let mut attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        match bind_all(addrs, port, chosen) {
+            // The system chose a port that is free in one family and taken in the other.
+            Err(SessionError::PortInUse { .. }) if attempts > 0 => {}
+            result => return result,
+        }
+    }
+}
+
+fn bind_all(addrs: &[IpAddr], port: u16, chosen: bool) -> Result<Listeners, SessionError> {
+    let mut listeners = Listeners { sockets: Vec::new(), port };
+    for &ip in addrs {
+        let addr = SocketAddr::new(ip, listeners.port);
+        match bind_one(addr) {
+            Ok(socket) => {
+                let local = socket.local_addr();
+                listeners.port =
+                    local.map_err(|source| SessionError::Listen { addr, source })?.port();
+                listeners.sockets.push(socket);
+            }
+            Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+                return Err(SessionError::PortInUse { addr });
+            }
+            // A machine without IPv6 is an ordinary machine.
+            Err(source) if ip.is_ipv6() && !chosen => {
+                tracing::debug!(%source, "not listening on IPv6");
+            }
+            Err(source) => return Err(SessionError::Listen { addr, source }),
+        }
+    }
+    Ok(listeners)
+}
+
+fn bind_one(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // So that IPv4 peers never appear as mapped addresses, whatever the system's default.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Newcomers that are shaking hands, by address.
+#[derive(Default)]
+struct Gate {
+    pending: HashMap<IpAddr, usize>,
+    total: usize,
+}
+
+/// A newcomer's place at the gate, until dropped.
+struct Admission {
+    gate: Rc<RefCell<Gate>>,
+    ip: IpAddr,
+}
+
+impl Admission {
+    fn new(gate: &Rc<RefCell<Gate>>, ip: IpAddr) -> Option<Self> {
+        let mut inner = gate.borrow_mut();
+        let of_ip = inner.pending.get(&ip).copied().unwrap_or(0);
+        if inner.total >= MAX_PENDING || of_ip >= MAX_PENDING_OF_IP {
+            return None;
+        }
+        inner.total += 1;
+        inner.pending.insert(ip, of_ip + 1);
+        Some(Self { gate: Rc::clone(gate), ip })
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut gate = self.gate.borrow_mut();
+        gate.total -= 1;
+        match gate.pending.get_mut(&self.ip) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                gate.pending.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// Accepts on all sockets for as long as the shard lives.
+pub(crate) fn run(env: &Rc<ShardEnv>, listeners: Listeners) -> io::Result<()> {
+    let gate = Rc::new(RefCell::new(Gate::default()));
+    for socket in listeners.sockets {
+        let listener = TcpListener::from_std(socket)?;
+        tokio::task::spawn_local(accept(Rc::clone(env), listener, Rc::clone(&gate)));
+    }
+    Ok(())
+}
+
+async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, addr)) => {
+                let Some(admission) = Admission::new(&gate, addr.ip()) else {
+                    tracing::debug!(%addr, "too many newcomers at a time");
+                    continue;
+                };
+                tokio::task::spawn_local(greet(Rc::clone(&env), stream, addr, admission));
+            }
+            Err(error) => {
+                // Either that connection is gone already, or file descriptors are short: the same pause
+                // serves both.
+                tracing::debug!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Reads a newcomer's handshake and passes it on.
+async fn greet(env: Rc<ShardEnv>, stream: TcpStream, addr: SocketAddr, admission: Admission) {
+    let handshake = match timeout(HANDSHAKE_TIMEOUT, read_handshake(&stream)).await {
+        Ok(Ok(handshake)) => handshake,
+        Ok(Err(error)) => return tracing::debug!(%addr, %error, "no handshake"),
+        Err(_) => return tracing::debug!(%addr, "handshake too slow"),
+    };
+    drop(admission);
+    let Some(torrent) = env.shared.find(&handshake.info_hash) else {
+        return tracing::debug!(%addr, hash = %handshake.info_hash, "peer asks for a torrent not here");
+    };
+    let Ok(place) = std::sync::Arc::clone(&env.shared.connections).try_acquire_owned() else {
+        return tracing::debug!(%addr, "all connections in use");
+    };
+    if let Ok(stream) = stream.into_std() {
+        env.hand_over(&torrent, Incoming { stream, addr, handshake, place });
+    }
+}
+
+/// Reads exactly one handshake, giving up at the first wrong byte.
+pub(crate) async fn read_handshake(stream: &TcpStream) -> io::Result<Handshake> {
+    let mut bytes = [0; HANDSHAKE_LEN];
+    let mut filled = 0;
+    while filled < HANDSHAKE_LEN {
+        stream.readable().await?;
+        match stream.try_read(&mut bytes[filled..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        }
+        use samara_wire::peer::handshake::HandshakeError::Short;
+        match Handshake::parse(&bytes[..filled]) {
+            Ok(_) | Err(Short(_)) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+    Handshake::parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let first = bind(&[], 0).unwrap();
+        assert_ne!(first.port, 0);
+        let error = bind(&[], first.port).err().unwrap();
+        assert!(error.to_string().contains(&format!("port {} is in use", first.port)), "{error}");
+    }
+
+    #[test]
+    fn the_gate_bounds_each_address_and_all() {
+        let gate = Rc::new(RefCell::new(Gate::default()));
+        let ip = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+        let mut inside: Vec<_> =
+            (0..MAX_PENDING_OF_IP).map(|_| Admission::new(&gate, ip(1)).unwrap()).collect();
+        assert!(Admission::new(&gate, ip(1)).is_none());
+        inside.pop();
+        inside.push(Admission::new(&gate, ip(1)).unwrap());
+        inside.extend((2..=255).filter_map(|n| Admission::new(&gate, ip(n))));
+        assert_eq!(inside.len(), MAX_PENDING);
+        drop(inside);
+        assert!(gate.borrow().pending.is_empty() && gate.borrow().total == 0);
+    }
+}

@@ -1,0 +1,127 @@
+//! One connection: the task that drives it, reading, and writing.
+//!
+//! A [`Peer`] is shared by its task and its torrent on one thread. The torrent appends to its [`OutQueue`]
+//! and flushes it; the task reads, and takes up a write where the socket had no room.
+
+mod out_queue;
+mod reader;
+mod task;
+mod writer;
+
+pub(crate) use reader::MAX_AHEAD;
+pub(crate) use task::run;
+pub(crate) use writer::pump;
+
+use out_queue::OutQueue;
+use samara_disk::BlockBuf;
+use samara_swarm::PeerKey;
+use samara_wire::id::BlockRef;
+use samara_wire::peer::message::Message;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+/// A connection whose handshake is done and which the core has admitted.
+pub(crate) struct Peer {
+    pub(crate) key: PeerKey,
+    pub(crate) addr: SocketAddr,
+    stream: TcpStream,
+    out: RefCell<OutQueue>,
+    /// Wakes the task: there is something to write, or the connection is to be closed.
+    wake: Notify,
+    closed: Cell<bool>,
+    /// In the list of peers to be flushed.
+    dirty: Cell<bool>,
+    /// Its place among the connections of the session.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        key: PeerKey,
+        addr: SocketAddr,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+        greeting: &[u8],
+    ) -> Self {
+        Self {
+            key,
+            addr,
+            stream,
+            out: RefCell::new(OutQueue::new(greeting)),
+            wake: Notify::new(),
+            closed: Cell::new(false),
+            dirty: Cell::new(false),
+            _place: place,
+        }
+    }
+
+    /// Appends a message; goes out with the next flush.
+    pub(crate) fn send(&self, message: &Message) {
+        self.out.borrow_mut().push_message(message);
+    }
+
+    /// There are blocks to be pulled out of the core.
+    pub(crate) fn serve_ready(&self) {
+        self.out.borrow_mut().serving = true;
+    }
+
+    /// A block that had to be read from disk is here.
+    pub(crate) fn block_read(&self, block: BlockRef, data: Vec<u8>) {
+        let mut out = self.out.borrow_mut();
+        out.reads = out.reads.saturating_sub(1);
+        out.push_block(block, data.into());
+    }
+
+    /// A block could not be read from disk.
+    pub(crate) fn block_lost(&self) {
+        let mut out = self.out.borrow_mut();
+        out.reads = out.reads.saturating_sub(1);
+    }
+
+    /// Whether a flush might find something to do.
+    fn has_output(&self) -> bool {
+        let out = self.out.borrow();
+        !out.blocked && (out.serving || !out.is_empty())
+    }
+
+    /// Has its task take up what another's budget left undone.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Marks it as to be flushed; true if it was not yet.
+    pub(crate) fn mark_dirty(&self) -> bool {
+        !self.dirty.replace(true)
+    }
+
+    /// Has the task end and the connection close.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+        self.wake.notify_one();
+    }
+}
+
+/// The payload of a block on its way out.
+pub(crate) enum Payload {
+    /// Read from the page cache.
+    Buf(BlockBuf),
+    /// Read by a disk thread, or longer than a block buffer.
+    Vec(Vec<u8>),
+}
+
+impl Payload {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Buf(buf) => buf.as_slice(),
+            Self::Vec(vec) => vec,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(vec: Vec<u8>) -> Self {
+        Self::Vec(vec)
+    }
+}

@@ -1,0 +1,141 @@
+//! Writing: flushes messages, pulls blocks out of the core while the socket takes them.
+
+use super::out_queue::MAX_SLICES;
+use super::{Payload, Peer};
+use crate::command::{DiskDone, ShardCommand};
+use crate::shell::{Live, TorrentShell};
+use samara_wire::id::{BLOCK_LEN, BlockRef};
+use samara_wire::time::Instant;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use tokio::io::Interest;
+
+/// Blocks are pulled while less than this waits to be sent, in bytes.
+const LOW_WATER: usize = 256 * 1024;
+
+/// Written in one go before other peers have their turn, in bytes.
+const BUDGET: usize = 512 * 1024;
+
+/// Blocks that may be read from disk for one peer at a time.
+const MAX_READS: usize = 16;
+
+/// Writes what there is to write, until the socket has no room or the budget is spent. True in the latter case:
+/// there is more to be done at once.
+pub(crate) fn pump(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: Instant) -> bool {
+    peer.dirty.set(false);
+    let mut budget = BUDGET;
+    loop {
+        if peer.closed.get() || peer.out.borrow().blocked {
+            return false;
+        }
+        fill(shell, live, peer, now);
+        if peer.out.borrow().is_empty() {
+            return false;
+        }
+        if budget == 0 {
+            return true;
+        }
+        match write_once(live, peer, now) {
+            Ok(written) => {
+                shell.env.shared.limit_up.take(written);
+                budget = budget.saturating_sub(written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                peer.out.borrow_mut().blocked = true;
+                peer.wake.notify_one();
+            }
+            Err(error) => {
+                tracing::debug!(addr = %peer.addr, %error, "write failed");
+                peer.close();
+            }
+        }
+    }
+}
+
+/// One system call for as much as fits into it.
+fn write_once(live: &mut Live, peer: &Peer, now: Instant) -> io::Result<usize> {
+    let mut out = peer.out.borrow_mut();
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let (count, offered) = out.slices(&mut slices);
+    let written = peer.stream.try_write_vectored(&slices[..count])?;
+    let (core, key) = (&mut live.core, peer.key);
+    out.advance(written, |block| core.handle_served(now, key, block));
+    if written < offered {
+        out.blocked = true;
+        // Its task may be waiting for something else.
+        peer.wake.notify_one();
+        forget_readiness(peer, Interest::WRITABLE);
+    }
+    Ok(written)
+}
+
+/// After a short read or write the socket is known to be drained or full: says so to tokio, which would
+/// otherwise have us find out by one more system call. Readiness comes back with the next edge.
+pub(super) fn forget_readiness(peer: &Peer, interest: Interest) {
+    // The closure does nothing but report what is known; its error is its purpose.
+    let _ =
+        peer.stream.try_io(interest, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+}
+
+/// Pulls blocks out of the core and reads them, while there is room and the upload limit allows.
+fn fill(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: Instant) {
+    loop {
+        {
+            let out = peer.out.borrow();
+            if !out.serving || out.unsent_block_bytes() >= LOW_WATER || out.reads >= MAX_READS {
+                return;
+            }
+        }
+        let throttled = shell.env.shared.limit_up.delay().is_some();
+        let was = std::mem::replace(&mut peer.out.borrow_mut().throttled, throttled);
+        if throttled {
+            if !was {
+                // Its task has to wait for the limiter now.
+                peer.wake.notify_one();
+            }
+            return;
+        }
+        let Some(block) = live.core.poll_serve(peer.key) else {
+            peer.out.borrow_mut().serving = false;
+            return;
+        };
+        match read_resident(shell, block) {
+            Ok(Some(payload)) => peer.out.borrow_mut().push_block(block, payload),
+            Ok(None) => read_later(shell, peer, block),
+            Err(error) => {
+                tracing::warn!(torrent = %shell.shared.hashes.wire(), piece = %block.piece, %error,
+                    "a piece cannot be read any more");
+                live.core.handle_serve_failed(now, peer.key, block, &mut live.out);
+            }
+        }
+    }
+}
+
+/// The block if the page cache has it.
+fn read_resident(
+    shell: &TorrentShell,
+    block: BlockRef,
+) -> Result<Option<Payload>, samara_disk::StorageError> {
+    if block.len <= BLOCK_LEN {
+        let len = block.len as usize;
+        let mut buf = shell.env.shared.disk.pool().take();
+        let resident = shell.store.try_read(block, &mut buf.as_mut_slice()[..len])?;
+        buf.set_len(len);
+        Ok(resident.then_some(Payload::Buf(buf)))
+    } else {
+        let mut vec = vec![0; block.len as usize];
+        let resident = shell.store.try_read(block, &mut vec)?;
+        Ok(resident.then_some(Payload::Vec(vec)))
+    }
+}
+
+/// Has a disk thread read the block; it comes back as [`DiskDone::Read`].
+fn read_later(shell: &TorrentShell, peer: &Peer, block: BlockRef) {
+    peer.out.borrow_mut().reads += 1;
+    let (shard, id, key) = (shell.env.tx.clone(), shell.shared.id, peer.key);
+    let reply = move |result| {
+        // Fails only if the shard has ended, and the peer with it.
+        let _ = shard.send(ShardCommand::Disk(id, DiskDone::Read(key, block, result)));
+    };
+    shell.store.read(block, Box::new(reply));
+}

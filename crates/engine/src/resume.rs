@@ -1,0 +1,323 @@
+//! Resume data: what of a torrent is on disk, so that the next run need not find out by hashing.
+//!
+//! One file for each torrent and directory in the session's state directory:
+//!
+//! ```text
+//! samara resume 1\n          the format and its version
+//! 0123abcd\n                 CRC-32 of all that follows, in hexadecimal
+//! d3:dir...e                 a bencoded dictionary:
+//!   dir         the directory as asked for
+//!   downloaded  payload bytes of the run that wrote this
+//!   files       of each file of the torrent: [exists, inode, length, mtime in ns]
+//!   have        verified pieces, as the bitfield message has them
+//!   info-hash   20 bytes
+//!   partial     unverified blocks on disk: [[piece, set of blocks], ...]
+//!   unsettled   pieces that may have been written since `have` was taken: to be checked
+//!   uploaded    payload bytes of the run that wrote this
+//! ```
+//!
+//! It is replaced as a whole: written under another name, made durable, renamed, and the rename made durable.
+//! A file that cannot be understood is set aside as `NAME.damaged`, never deleted, and all is checked.
+
+use samara_disk::FileIdentity;
+use samara_wire::bencode::{Dict, Encoder, Limits, List, parse};
+use samara_wire::bitfield::Bitfield;
+use samara_wire::id::{InfoHashes, PieceIndex};
+use samara_wire::layout::PieceLayout;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8] = b"samara resume 1\n";
+
+/// Bytes of the checksum's line.
+const CRC_LINE: usize = 9;
+
+/// Longest file that is read, in bytes: a million files and two million pieces fit.
+const MAX_LEN: u64 = 128 << 20;
+
+/// See the module's head.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ResumeData {
+    pub(crate) have: Bitfield,
+    /// Unverified blocks on disk.
+    pub(crate) partial: Vec<(PieceIndex, Bitfield)>,
+    /// Pieces to be checked even where the identities of their files match.
+    pub(crate) unsettled: Vec<PieceIndex>,
+    pub(crate) files: Vec<FileIdentity>,
+    pub(crate) downloaded: u64,
+    pub(crate) uploaded: u64,
+}
+
+/// Which torrent in which place, and where its record is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) hashes: InfoHashes,
+    pub(crate) dir: PathBuf,
+    pub(crate) layout: PieceLayout,
+    /// Number of files in the torrent.
+    pub(crate) files: usize,
+}
+
+/// Why a record is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("damaged: {0}")]
+    Damaged(&'static str),
+}
+
+impl Record {
+    /// Where the record is kept. Asks the file system.
+    fn path(&self) -> PathBuf {
+        let dir = canonical(&self.dir);
+        let name = format!(
+            "{}-{:016x}.resume",
+            self.hashes.wire(),
+            fnv1a(dir.as_os_str().as_encoded_bytes())
+        );
+        self.state_dir.join(name)
+    }
+
+    /// Reads the record. `None`: there is none, or it was damaged and is set aside. Blocks.
+    pub(crate) fn load(&self) -> Option<ResumeData> {
+        let path = self.path();
+        match self.try_load(&path) {
+            Ok(data) => Some(data),
+            Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                let aside = path.with_extension("resume.damaged");
+                tracing::warn!(path = %path.display(), %error, "resume data is of no use; set aside");
+                // If even that fails, the next save replaces it.
+                let _ = fs::rename(&path, aside);
+                None
+            }
+        }
+    }
+
+    fn try_load(&self, path: &Path) -> Result<ResumeData, Unusable> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_LEN {
+            return Err(Unusable::Damaged("too long"));
+        }
+        let rest = bytes.strip_prefix(MAGIC).ok_or(Unusable::Damaged("not of this version"))?;
+        let (line, body) = rest.split_at_checked(CRC_LINE).ok_or(Unusable::Damaged("cut short"))?;
+        if line != crc_line(body).as_bytes() {
+            return Err(Unusable::Damaged("wrong checksum"));
+        }
+        let limits = Limits { depth: 8, tokens: 16_000_000, ..Limits::FILE };
+        let doc = parse(body, limits).map_err(|_| Unusable::Damaged("not bencode"))?;
+        let dict = doc.as_dict().ok_or(Unusable::Damaged("not a dictionary"))?;
+        self.decode(dict).ok_or(Unusable::Damaged("of another torrent, or incomplete"))
+    }
+
+    fn decode(&self, dict: Dict<'_, '_>) -> Option<ResumeData> {
+        if dict.get_bytes(b"info-hash")? != self.hashes.wire().0
+            || dict.get_bytes(b"dir")? != self.dir.as_os_str().as_encoded_bytes()
+                && canonical(&self.dir).as_os_str().as_encoded_bytes() != dict.get_bytes(b"dir")?
+        {
+            return None;
+        }
+        let files: Vec<_> = dict
+            .get_list(b"files")?
+            .into_iter()
+            .map(|v| identity(v.as_list()?))
+            .collect::<Option<_>>()?;
+        let partial = dict.get_list(b"partial")?.into_iter().map(|v| self.partial(v.as_list()?));
+        let unsettled = dict.get_list(b"unsettled")?.into_iter().map(|v| self.piece(v.as_int()?));
+        (files.len() == self.files).then_some(())?;
+        Some(ResumeData {
+            have: Bitfield::from_bytes(dict.get_bytes(b"have")?, self.layout.count()).ok()?,
+            partial: partial.collect::<Option<_>>()?,
+            unsettled: unsettled.collect::<Option<_>>()?,
+            files,
+            downloaded: dict.get_int(b"downloaded")?.try_into().ok()?,
+            uploaded: dict.get_int(b"uploaded")?.try_into().ok()?,
+        })
+    }
+
+    fn piece(&self, index: i64) -> Option<PieceIndex> {
+        let index = u32::try_from(index).ok()?;
+        (index < self.layout.count()).then_some(PieceIndex(index))
+    }
+
+    fn partial(&self, list: List<'_, '_>) -> Option<(PieceIndex, Bitfield)> {
+        let mut items = list.into_iter();
+        let piece = self.piece(items.next()?.as_int()?)?;
+        let blocks = items.next()?.as_bytes()?;
+        Some((piece, Bitfield::from_bytes(blocks, self.layout.blocks_in(piece)).ok()?))
+    }
+
+    /// Replaces the record. Blocks.
+    pub(crate) fn save(&self, data: &ResumeData) -> io::Result<()> {
+        let body = self.encode(data);
+        let path = self.path();
+        let fresh = path.with_extension("resume.new");
+        let mut file = File::create(&fresh)?;
+        file.write_all(MAGIC)?;
+        file.write_all(crc_line(&body).as_bytes())?;
+        file.write_all(&body)?;
+        file.sync_data()?;
+        fs::rename(&fresh, &path)?;
+        File::open(&self.state_dir)?.sync_all()
+    }
+
+    fn encode(&self, data: &ResumeData) -> Vec<u8> {
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Encoder::dict_bytes(|dict| {
+            dict.bytes(b"dir", canonical(&self.dir).as_os_str().as_encoded_bytes());
+            dict.int(b"downloaded", signed(data.downloaded));
+            dict.list(b"files", |list| {
+                for file in &data.files {
+                    list.list(|item| {
+                        item.int(i64::from(file.exists));
+                        item.int(file.inode.cast_signed());
+                        item.int(signed(file.len));
+                        item.int(i64::try_from(file.mtime_ns).unwrap_or(i64::MAX));
+                    });
+                }
+            });
+            dict.bytes(b"have", data.have.as_bytes());
+            dict.bytes(b"info-hash", &self.hashes.wire().0);
+            dict.list(b"partial", |list| {
+                for (piece, blocks) in &data.partial {
+                    list.list(|item| {
+                        item.int(i64::from(piece.0));
+                        item.bytes(blocks.as_bytes());
+                    });
+                }
+            });
+            dict.list(b"unsettled", |list| {
+                data.unsettled.iter().for_each(|piece| list.int(i64::from(piece.0)));
+            });
+            dict.int(b"uploaded", signed(data.uploaded));
+        })
+    }
+
+    /// Deletes the record, if there is one. Blocks.
+    pub(crate) fn delete(&self) {
+        if let Err(error) = fs::remove_file(self.path())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "cannot delete resume data");
+        }
+    }
+}
+
+fn identity(list: List<'_, '_>) -> Option<FileIdentity> {
+    let mut items = list.into_iter().map(|value| value.as_int());
+    Some(FileIdentity {
+        exists: items.next()?? != 0,
+        inode: items.next()??.cast_unsigned(),
+        len: items.next()??.try_into().ok()?,
+        mtime_ns: items.next()??.into(),
+    })
+}
+
+/// `dir` by its one true name, also where not all of it exists yet.
+fn canonical(dir: &Path) -> PathBuf {
+    let whole = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    for ancestor in whole.ancestors() {
+        if let Ok(real) = fs::canonicalize(ancestor) {
+            let rest = whole.strip_prefix(ancestor).unwrap_or(Path::new(""));
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    whole
+}
+
+fn crc_line(body: &[u8]) -> String {
+    let mut crc = flate2::Crc::new();
+    crc.update(body);
+    format!("{:08x}\n", crc.sum())
+}
+
+/// FNV-1a: the same on every machine and in every version, which is all that a file name asks for.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use samara_wire::id::InfoHashV1;
+
+    fn record(state_dir: &Path) -> Record {
+        Record {
+            state_dir: state_dir.to_owned(),
+            hashes: InfoHashes::v1_only(InfoHashV1([7; 20])),
+            dir: "downloads/not there".into(),
+            layout: PieceLayout::contiguous(10 * 65536, 65536),
+            files: 2,
+        }
+    }
+
+    fn data() -> ResumeData {
+        let mut have = Bitfield::empty(10);
+        have.insert(PieceIndex(3));
+        let mut blocks = Bitfield::empty(4);
+        blocks.insert(PieceIndex(1));
+        let file = FileIdentity { len: 5, mtime_ns: -3, inode: u64::MAX, exists: true };
+        ResumeData {
+            have,
+            partial: vec![(PieceIndex(9), blocks)],
+            unsettled: vec![PieceIndex(4)],
+            files: vec![file, FileIdentity::default()],
+            downloaded: 1 << 40,
+            uploaded: 2,
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = record(dir.path());
+        assert_eq!(record.load(), None);
+        record.save(&data()).unwrap();
+        assert_eq!(record.load(), Some(data()));
+        let other = Record { dir: "elsewhere".into(), ..record.clone() };
+        assert_eq!(other.load(), None);
+        record.delete();
+        assert_eq!(record.load(), None);
+    }
+
+    #[test]
+    fn every_damage_is_noticed_and_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = record(dir.path());
+        record.save(&data()).unwrap();
+        let whole = fs::read(record.path()).unwrap();
+        let step = whole.len() / 37;
+        for at in (0..whole.len()).step_by(step) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(record.path(), &bytes).unwrap();
+            assert_eq!(record.load(), None, "flipped at {at}");
+            fs::write(record.path(), &whole[..at]).unwrap();
+            assert_eq!(record.load(), None, "cut at {at}");
+            assert!(record.path().with_extension("resume.damaged").exists());
+            assert!(!record.path().exists());
+        }
+    }
+
+    #[test]
+    fn sets_that_do_not_fit_the_torrent_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = record(dir.path());
+        for bad in [
+            ResumeData { have: Bitfield::empty(99), ..data() },
+            ResumeData { partial: vec![(PieceIndex(10), Bitfield::empty(4))], ..data() },
+            ResumeData { partial: vec![(PieceIndex(1), Bitfield::empty(99))], ..data() },
+            ResumeData { unsettled: vec![PieceIndex(10)], ..data() },
+            ResumeData { files: Vec::new(), ..data() },
+        ] {
+            record.save(&bad).unwrap();
+            assert_eq!(record.load(), None);
+        }
+    }
+}

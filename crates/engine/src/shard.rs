@@ -1,0 +1,186 @@
+//! A shard: one thread with an event loop that owns some of the session's torrents.
+//!
+//! Nothing on it blocks and nothing of it is shared with other shards but what [`crate::shared`] holds.
+
+use crate::command::{ShardCommand, TorrentId};
+use crate::listen::{self, Incoming, Listeners};
+use crate::peer::MAX_AHEAD;
+use crate::shared::Shared;
+use crate::shell::TorrentShell;
+use crate::torrent::TorrentShared;
+use crate::tracker::TrackerClient;
+use samara_disk::BlockBuf;
+use samara_wire::time::Instant;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::Builder;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::LocalSet;
+
+/// Threads for the few calls that block: resume data, name look-ups.
+const MAX_BLOCKING_THREADS: usize = 8;
+
+/// Time for all torrents to stop in.
+const STOP_TIMEOUT: Duration = Duration::from_millis(1800);
+
+/// What the tasks of a shard share.
+pub(crate) struct ShardEnv {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tx: mpsc::UnboundedSender<ShardCommand>,
+    /// Block buffers for reading ahead; see `peer::reader`.
+    pub(crate) spares: Cell<Vec<BlockBuf>>,
+    torrents: RefCell<BTreeMap<TorrentId, Rc<TorrentShell>>>,
+    /// Made with the first announce: it is not light.
+    pub(crate) trackers: OnceCell<TrackerClient>,
+    /// All torrents have stopped.
+    ended: Notify,
+}
+
+/// Starts a shard's thread; it ends when told to shut down.
+pub(crate) fn spawn(
+    index: usize,
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedReceiver<ShardCommand>,
+    listeners: Option<Listeners>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .thread_keep_alive(Duration::from_secs(2))
+        .build()?;
+    std::thread::Builder::new().name(format!("samara-net-{index}")).spawn(move || {
+        let tx = shared.shards[index].clone();
+        let env = Rc::new(ShardEnv {
+            index,
+            shared,
+            tx,
+            spares: Cell::default(),
+            torrents: RefCell::default(),
+            trackers: OnceCell::new(),
+            ended: Notify::new(),
+        });
+        LocalSet::new().block_on(&runtime, run(env, commands, listeners));
+        // A name look-up that hangs must not hold up the end.
+        runtime.shutdown_background();
+    })
+}
+
+async fn run(
+    env: Rc<ShardEnv>,
+    mut commands: mpsc::UnboundedReceiver<ShardCommand>,
+    listeners: Option<Listeners>,
+) {
+    if let Some(listeners) = listeners
+        && let Err(error) = listen::run(&env, listeners)
+    {
+        tracing::error!(%error, "cannot accept connections");
+    }
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(command) => handle(&env, command),
+                None => return,
+            },
+            () = env.ended.notified() => return,
+        }
+    }
+}
+
+fn handle(env: &Rc<ShardEnv>, command: ShardCommand) {
+    match command {
+        ShardCommand::Add(add, shared) => {
+            let id = shared.id;
+            let shell = TorrentShell::start(env, *add, shared);
+            env.torrents.borrow_mut().insert(id, shell);
+        }
+        ShardCommand::Torrent(id, command) => {
+            if let Some(shell) = env.torrent(id) {
+                shell.handle_command(command);
+            }
+        }
+        ShardCommand::Disk(id, done) => {
+            if let Some(shell) = env.torrent(id) {
+                shell.handle_disk(done);
+            }
+        }
+        ShardCommand::Incoming(id, incoming) => env.accept(id, incoming),
+        ShardCommand::Shutdown(done) => {
+            tokio::task::spawn_local(stop_all(Rc::clone(env), done));
+        }
+    }
+}
+
+/// Stops all torrents, then ends the shard.
+async fn stop_all(env: Rc<ShardEnv>, done: oneshot::Sender<()>) {
+    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+    let shells: Vec<_> = env.torrents.borrow().values().cloned().collect();
+    let mut stopping: Vec<_> = shells
+        .into_iter()
+        .map(|shell| tokio::task::spawn_local(async move { shell.stop(deadline).await }))
+        .collect();
+    for stop in &mut stopping {
+        // An error is a panic, reported when it happened.
+        let _ = tokio::time::timeout_at(deadline, stop).await;
+    }
+    // Fails only if nobody waits: the last handle was dropped.
+    let _ = done.send(());
+    env.ended.notify_one();
+}
+
+impl ShardEnv {
+    /// The time now.
+    pub(crate) fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    pub(crate) fn torrent(&self, id: TorrentId) -> Option<Rc<TorrentShell>> {
+        self.torrents.borrow().get(&id).cloned()
+    }
+
+    /// Number of torrents here, among which block buffers are shared.
+    pub(crate) fn torrent_count(&self) -> usize {
+        self.torrents.borrow().len()
+    }
+
+    /// Forgets a torrent that has stopped.
+    pub(crate) fn forget(&self, id: TorrentId) {
+        self.torrents.borrow_mut().remove(&id);
+    }
+
+    /// Gives a newcomer to the shard of the torrent it named.
+    pub(crate) fn hand_over(&self, torrent: &TorrentShared, incoming: Incoming) {
+        if torrent.shard_index == self.index {
+            self.accept(torrent.id, incoming);
+        } else {
+            // Fails only at shutdown; the connection closes.
+            let _ = torrent.shard.send(ShardCommand::Incoming(torrent.id, incoming));
+        }
+    }
+
+    fn accept(&self, id: TorrentId, incoming: Incoming) {
+        if let Some(shell) = self.torrent(id) {
+            shell.handle_incoming(incoming);
+        }
+    }
+
+    /// A block buffer whose content means nothing, to be given back soon.
+    pub(crate) fn take_spare(&self) -> BlockBuf {
+        let mut spares = self.spares.take();
+        let spare = spares.pop().unwrap_or_else(|| self.shared.disk.pool().take());
+        self.spares.set(spares);
+        spare
+    }
+
+    pub(crate) fn give_spare(&self, spare: BlockBuf) {
+        let mut spares = self.spares.take();
+        spares.push(spare);
+        spares.truncate(MAX_AHEAD);
+        self.spares.set(spares);
+    }
+}

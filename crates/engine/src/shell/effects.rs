@@ -1,0 +1,168 @@
+//! Carries out what the core decided.
+
+use super::{Live, TorrentShell};
+use crate::dial;
+use crate::peer;
+use crate::status::Event;
+use samara_swarm::{Announce, Effect};
+use samara_wire::time::Instant;
+use std::rc::Rc;
+use tokio::task::spawn_local;
+
+impl TorrentShell {
+    /// Empties the outbox and flushes what was written to; then sees to the deadlines.
+    pub(super) fn settle(self: &Rc<Self>, live: &mut Live, now: Instant) {
+        self.tell_credit(live, now);
+        while !live.out.is_empty() || !live.dirty.is_empty() {
+            self.carry_out(live, now);
+            let mut dirty = std::mem::take(&mut live.dirty);
+            for peer in dirty.drain(..) {
+                if peer::pump(self, live, &peer, now) {
+                    peer.wake();
+                }
+            }
+            // Keeps the memory, unless a pump made peers dirty anew.
+            if live.dirty.is_empty() {
+                live.dirty = dirty;
+            }
+        }
+        self.spill_if_short(live);
+        self.publish_soon(live, now);
+        self.arm(live.core.next_timeout());
+    }
+
+    fn carry_out(self: &Rc<Self>, live: &mut Live, now: Instant) {
+        let mut out = std::mem::take(&mut live.out);
+        for effect in out.drain() {
+            match effect {
+                Effect::Send(key, message) => {
+                    if let Some(peer) = live.peer(key).cloned() {
+                        peer.send(&message);
+                        mark_dirty(live, peer);
+                    }
+                }
+                Effect::ServeReady(key) => {
+                    if let Some(peer) = live.peer(key).cloned() {
+                        peer.serve_ready();
+                        mark_dirty(live, peer);
+                    }
+                }
+                Effect::Disconnect(key, reason) => {
+                    if let Some(peer) = live.take_peer(key) {
+                        tracing::debug!(addr = %peer.addr, ?reason, "disconnecting");
+                        peer.close();
+                    }
+                }
+                Effect::Dial(addr) => {
+                    spawn_local(dial::run(Rc::clone(self), addr));
+                }
+                Effect::Announce(announce) => self.announce(*announce),
+                Effect::VerifyPiece { piece, want_digests } => {
+                    self.verify_piece(live, piece, want_digests);
+                }
+                Effect::DropPiece(piece) => live.pieces.drop_piece(piece),
+                Effect::Event(event) => self.on_event(event, now),
+            }
+        }
+        // What came up meanwhile, if anything, is newer than nothing: the drained outbox only lends its memory.
+        if live.out.is_empty() {
+            live.out = out;
+        }
+    }
+
+    fn on_event(&self, event: samara_swarm::Event, now: Instant) {
+        use samara_swarm::Event as Swarm;
+        let mut life = self.life.borrow_mut();
+        match &event {
+            Swarm::PieceVerified(piece) => {
+                let bytes = u64::from(self.layout().len_of(*piece));
+                self.on_unsaved(&mut life, now, bytes);
+            }
+            Swarm::Complete => {
+                // At once: the owner is told that all is well when it is durable.
+                life.durable = false;
+                life.save_at = Some(now);
+            }
+            Swarm::TrackerAnswered { .. } => {
+                life.trackers_answered = life.trackers_answered.saturating_add(1);
+                life.tracker_error = None;
+            }
+            Swarm::TrackerFailed { url, error } => {
+                life.tracker_error = Some(format!("{url}: {error}"));
+            }
+            Swarm::PieceCorrupt(_) | Swarm::PeerBanned(_) => {}
+        }
+        drop(life);
+        self.shared.emit(|| Event::Swarm(event));
+    }
+
+    fn announce(self: &Rc<Self>, announce: Announce) {
+        let shell = Rc::clone(self);
+        spawn_local(async move {
+            let Announce { id, url, request, timeout } = announce;
+            tracing::debug!(%url, event = ?request.event, "announcing");
+            let outcome = shell.env.announce(&url, &request, timeout).await;
+            shell.with_live(|live, now| match outcome {
+                Ok(response) => live.core.handle_announced(now, id, response, &mut live.out),
+                Err(error) => {
+                    let (retry, error) = (error.retry(), error.to_string());
+                    live.core.handle_announce_failed(now, id, error, retry, &mut live.out);
+                }
+            });
+            shell.changed.notify_one();
+        });
+    }
+
+    /// Publishes the status at once if the last time is long ago, else a little later.
+    fn publish_soon(&self, live: &Live, now: Instant) {
+        let mut life = self.life.borrow_mut();
+        let due = life.published_at + super::life::PUBLISH_INTERVAL;
+        if now >= due {
+            drop(life);
+            self.publish(Some(live), now);
+        } else if life.publish_at.is_none_or(|at| at > due) {
+            life.publish_at = Some(due);
+        }
+    }
+
+    /// Publishes the status now.
+    pub(super) fn publish(&self, live: Option<&Live>, now: Instant) {
+        let mut life = self.life.borrow_mut();
+        life.published_at = now;
+        let stats = live.map(|live| live.core.stats(now));
+        let complete = live.is_some_and(|live| live.core.is_complete());
+        // Rates sink while nothing happens, and must be seen to.
+        let moving = stats.is_some_and(|stats| stats.down_rate > 0 || stats.up_rate > 0);
+        life.publish_at = moving.then(|| now + std::time::Duration::from_secs(1));
+        let mut entered = None;
+        self.shared.status.send_if_modified(|status| {
+            let mut next = status.clone();
+            next.stats = stats.unwrap_or(next.stats);
+            life.describe(&mut next, complete);
+            let changed = next != *status;
+            if next.state != status.state {
+                entered = Some(next.state.clone());
+            }
+            *status = next;
+            changed
+        });
+        drop(life);
+        if let Some(state) = entered {
+            tracing::debug!(torrent = %self.shared.hashes.wire(), ?state, "state");
+            self.shared.emit(|| Event::StateChanged(state));
+        }
+    }
+
+    /// Publishes the status now, wherever the core may be.
+    pub(super) fn publish_now(&self) {
+        let now = self.env.now();
+        let live = self.live.borrow();
+        self.publish(live.as_ref(), now);
+    }
+}
+
+fn mark_dirty(live: &mut Live, peer: Rc<crate::peer::Peer>) {
+    if peer.mark_dirty() {
+        live.dirty.push(peer);
+    }
+}

@@ -1,0 +1,119 @@
+//! What a torrent's shell knows beside the core: what it is doing, its troubles, its deadlines.
+
+use crate::error::TorrentError;
+use crate::status::{State, TorrentStatus};
+use samara_disk::CheckProgress;
+use samara_wire::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Time between snapshots of the status while anything moves.
+pub(super) const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// First and longest pause before storage is tried again after trouble.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+
+/// See the module's head.
+pub(super) struct Life {
+    /// Data is being looked at.
+    pub(super) checking: Option<Arc<CheckProgress>>,
+    /// The owner paused it.
+    pub(super) paused: bool,
+    /// It was removed or the session stops: nothing is begun any more.
+    pub(super) stopping: bool,
+    /// It has stopped for good.
+    pub(super) stopped: bool,
+    /// Trouble with storage.
+    pub(super) failure: Option<TorrentError>,
+    /// When storage is tried again; `None` with a failure: it is being tried.
+    pub(super) retry_at: Option<Instant>,
+    retry_pause: Duration,
+    /// Everything that the core calls complete is durable.
+    pub(super) durable: bool,
+    /// When the status was last published, and when it is to be.
+    pub(super) published_at: Instant,
+    pub(super) publish_at: Option<Instant>,
+    /// When resume data is to be written.
+    pub(super) save_at: Option<Instant>,
+    /// Bytes verified since resume data was last written.
+    pub(super) unsaved_bytes: u64,
+    pub(super) saving: bool,
+    pub(super) tracker_error: Option<String>,
+    pub(super) trackers_answered: u32,
+    /// Addresses told before the core was there.
+    pub(super) early_peers: Vec<SocketAddr>,
+    /// When the keeper wakes at the latest by itself.
+    pub(super) armed: Option<Instant>,
+}
+
+impl Life {
+    pub(super) fn new(paused: bool, early_peers: Vec<SocketAddr>) -> Self {
+        Self {
+            checking: Some(Arc::default()),
+            paused,
+            stopping: false,
+            stopped: false,
+            failure: None,
+            retry_at: None,
+            retry_pause: FIRST_RETRY,
+            durable: false,
+            published_at: Instant::ZERO,
+            publish_at: None,
+            save_at: None,
+            unsaved_bytes: 0,
+            saving: false,
+            tracker_error: None,
+            trackers_answered: 0,
+            early_peers,
+            armed: None,
+        }
+    }
+
+    /// Whether peers are welcome.
+    pub(super) const fn is_running(&self) -> bool {
+        self.checking.is_none() && !self.paused && !self.stopping
+    }
+
+    /// Notes trouble and when to try again.
+    pub(super) fn fail(&mut self, now: Instant, error: TorrentError) {
+        self.failure = Some(error);
+        self.retry_at = Some(now + self.retry_pause);
+        self.retry_pause = (self.retry_pause * 2).min(LAST_RETRY);
+    }
+
+    /// Storage works again.
+    pub(super) fn recover(&mut self) {
+        self.failure = None;
+        self.retry_at = None;
+        self.retry_pause = FIRST_RETRY;
+    }
+
+    /// What to tell the owner that the torrent is doing.
+    pub(super) fn state(&self, complete: bool) -> State {
+        match &self.failure {
+            _ if self.stopped => State::Stopped,
+            Some(failure) => State::Failed(failure.clone()),
+            None if self.checking.is_some() => State::Checking,
+            None if self.paused => State::Paused,
+            None if complete && self.durable => State::Seeding,
+            None => State::Downloading,
+        }
+    }
+
+    /// Fills the parts of a status that are ours.
+    pub(super) fn describe(&self, status: &mut TorrentStatus, complete: bool) {
+        status.state = self.state(complete);
+        if let Some(progress) = &self.checking {
+            status.checked_bytes = progress.hashed_bytes();
+            status.check_total_bytes = progress.total_bytes();
+        }
+        status.tracker_error.clone_from(&self.tracker_error);
+        status.trackers_answered = self.trackers_answered;
+    }
+
+    /// The next time something of ours is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [self.retry_at, self.publish_at, self.save_at].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,265 @@
+//! One torrent in its shard: the shell around [`samara_swarm::Torrent`].
+//!
+//! Everything that happens to the torrent passes through [`TorrentShell::with_live`], which tells the core and
+//! then carries out what the core put in its outbox. Nothing is borrowed across an await.
+//!
+//! | file | does |
+//! | --- | --- |
+//! | `effects` | carries out what the core decided |
+//! | `pieces` | keeps the blocks of unfinished pieces |
+//! | `storage` | disk jobs and their outcomes, credit, failure and recovery |
+//! | `start` | finds out what is there, and begins |
+//! | `keeper` | the torrent's one timer |
+//! | `save` | resume data |
+//! | `stop` | pausing, stopping, removing |
+
+mod effects;
+mod keeper;
+mod life;
+mod pieces;
+mod save;
+mod start;
+mod stop;
+mod storage;
+
+use crate::command::TorrentCommand;
+use crate::config::AddTorrent;
+use crate::dial::our_handshake;
+use crate::listen::Incoming;
+use crate::peer::{self, Peer};
+use crate::shard::ShardEnv;
+use crate::torrent::TorrentShared;
+use life::Life;
+use pieces::PieceBuffers;
+use samara_disk::Store;
+use samara_swarm::torrent::{Direction, NewPeer, PeerSource};
+use samara_swarm::{Outbox, PeerKey, Torrent};
+use samara_wire::id::{PeerId, WireHash};
+use samara_wire::layout::PieceLayout;
+use samara_wire::peer::handshake::{Handshake, Reserved};
+use samara_wire::time::Instant;
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::task::spawn_local;
+
+/// One torrent in its shard.
+pub(crate) struct TorrentShell {
+    pub(crate) env: Rc<ShardEnv>,
+    pub(crate) shared: Arc<TorrentShared>,
+    pub(crate) store: Store,
+    options: AddTorrent,
+    /// `None` until what is on disk is known.
+    live: RefCell<Option<Live>>,
+    life: RefCell<Life>,
+    /// Wakes the keeper to look at the deadlines again.
+    wake: Notify,
+    /// Tells whoever waits for the end that something came nearer to it.
+    changed: Notify,
+}
+
+/// The core and what belongs to it.
+pub(crate) struct Live {
+    pub(crate) core: Torrent,
+    pub(crate) out: Outbox,
+    pub(crate) pieces: PieceBuffers,
+    /// By the slot of the key.
+    peers: Vec<Option<Rc<Peer>>>,
+    /// Peers with something to be flushed.
+    dirty: Vec<Rc<Peer>>,
+    /// The credit told last, in bytes.
+    credit: u64,
+}
+
+/// A connection whose handshake is done, on its way to the core.
+pub(crate) struct Newcomer {
+    pub(crate) stream: TcpStream,
+    pub(crate) addr: SocketAddr,
+    pub(crate) direction: Direction,
+    pub(crate) peer_id: PeerId,
+    pub(crate) reserved: Reserved,
+    pub(crate) place: OwnedSemaphorePermit,
+    /// To be sent before anything else.
+    pub(crate) greeting: Vec<u8>,
+}
+
+impl Live {
+    fn new(core: Torrent) -> Self {
+        Self {
+            core,
+            out: Outbox::new(),
+            pieces: PieceBuffers::default(),
+            peers: Vec::new(),
+            dirty: Vec::new(),
+            credit: u64::MAX,
+        }
+    }
+
+    /// The peer called `key`, if it is still connected.
+    fn peer(&self, key: PeerKey) -> Option<&Rc<Peer>> {
+        self.peers.get(key.slot as usize)?.as_ref().filter(|peer| peer.key == key)
+    }
+
+    fn insert_peer(&mut self, peer: &Rc<Peer>) {
+        let slot = peer.key.slot as usize;
+        if self.peers.len() <= slot {
+            self.peers.resize(slot + 1, None);
+        }
+        self.peers[slot] = Some(Rc::clone(peer));
+    }
+
+    fn take_peer(&mut self, key: PeerKey) -> Option<Rc<Peer>> {
+        self.peers.get_mut(key.slot as usize)?.take_if(|peer| peer.key == key)
+    }
+}
+
+impl TorrentShell {
+    pub(crate) fn layout(&self) -> &PieceLayout {
+        self.shared.metainfo.info.layout()
+    }
+
+    pub(crate) fn handshake(&self, hash: WireHash) -> Handshake {
+        our_handshake(hash, self.env.shared.peer_id)
+    }
+
+    /// Has `f` tell the core what happened, then does what the core wants done. `None` while the torrent is
+    /// being checked or has stopped.
+    pub(crate) fn with_live<R>(
+        self: &Rc<Self>,
+        f: impl FnOnce(&mut Live, Instant) -> R,
+    ) -> Option<R> {
+        let mut guard = self.live.borrow_mut();
+        let live = guard.as_mut()?;
+        let now = self.env.now();
+        let result = f(live, now);
+        self.settle(live, now);
+        Some(result)
+    }
+
+    /// Looks at the core without changing anything.
+    fn peek<R>(&self, f: impl FnOnce(&Live, Instant) -> R) -> Option<R> {
+        self.live.borrow().as_ref().map(|live| f(live, self.env.now()))
+    }
+
+    pub(crate) fn handle_command(self: &Rc<Self>, command: TorrentCommand) {
+        // Answers that nobody waits for any more are no trouble.
+        match command {
+            TorrentCommand::Peers(answer) => {
+                let _ = answer.send(self.peek(|l, now| l.core.peer_stats(now)).unwrap_or_default());
+            }
+            TorrentCommand::FileProgress(answer) => {
+                let _ = answer.send(self.file_progress());
+            }
+            TorrentCommand::AddPeers(peers) => self.add_peers(&peers),
+            TorrentCommand::Pause => self.pause(),
+            TorrentCommand::Resume => self.resume(),
+            TorrentCommand::Remove { delete_files, done } => {
+                let shell = Rc::clone(self);
+                spawn_local(async move {
+                    shell.remove(delete_files).await;
+                    let _ = done.send(());
+                });
+            }
+        }
+    }
+
+    fn add_peers(self: &Rc<Self>, peers: &[SocketAddr]) {
+        let told = self.with_live(|live, now| {
+            live.core.handle_peers(now, PeerSource::User, peers, &mut live.out);
+        });
+        if told.is_none() {
+            self.life.borrow_mut().early_peers.extend_from_slice(peers);
+        }
+    }
+
+    /// A peer dialled us.
+    pub(crate) fn handle_incoming(self: &Rc<Self>, incoming: Incoming) {
+        let Incoming { stream, addr, handshake, place } = incoming;
+        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%addr, %error, "newcomer lost"),
+        };
+        self.handle_newcomer(Newcomer {
+            stream,
+            addr,
+            direction: Direction::Incoming,
+            peer_id: handshake.peer_id,
+            reserved: handshake.reserved,
+            place,
+            greeting: self.handshake(handshake.info_hash).encode().to_vec(),
+        });
+    }
+
+    /// A handshake is done: asks the core and, if it agrees, drives the connection.
+    pub(crate) fn handle_newcomer(self: &Rc<Self>, newcomer: Newcomer) {
+        let Newcomer { stream, addr, direction, peer_id, reserved, place, greeting } = newcomer;
+        if !self.life.borrow().is_running() {
+            return;
+        }
+        let admitted = self.with_live(|live, now| {
+            let new = NewPeer { addr, direction, peer_id, reserved };
+            let admitted = live.core.handle_peer_connected(now, new, &mut live.out);
+            match admitted {
+                Ok(key) => {
+                    tracing::debug!(%addr, id = %peer_id, ?direction, "peer connected");
+                    let peer = Rc::new(Peer::new(key, addr, stream, place, &greeting));
+                    live.insert_peer(&peer);
+                    Some(peer)
+                }
+                Err(reason) => {
+                    tracing::debug!(%addr, ?reason, "peer refused");
+                    // The other end should learn who we are: it may be ourselves, or know us already.
+                    let _ = stream.try_write(&greeting);
+                    None
+                }
+            }
+        });
+        if let Some(Some(peer)) = admitted {
+            spawn_local(peer::run(Rc::clone(self), peer));
+        }
+    }
+
+    pub(crate) fn dial_failed(self: &Rc<Self>, addr: SocketAddr) {
+        self.with_live(|live, now| live.core.handle_dial_failed(now, addr, &mut live.out));
+    }
+
+    /// The connection of `peer` has ended.
+    pub(crate) fn peer_gone(self: &Rc<Self>, peer: &Peer) {
+        self.with_live(|live, now| {
+            // If it is not there, the core closed it and has forgotten it.
+            if live.take_peer(peer.key).is_some() {
+                live.core.handle_disconnected(now, peer.key, &mut live.out);
+            }
+        });
+    }
+
+    /// Writes to `peer` what there is to write. True if its budget was spent.
+    pub(crate) fn pump_peer(self: &Rc<Self>, peer: &Rc<Peer>) -> bool {
+        self.with_live(|live, now| peer::pump(self, live, peer, now)).unwrap_or(false)
+    }
+
+    /// Verified bytes of each file.
+    fn file_progress(&self) -> Vec<u64> {
+        let info = &self.shared.metainfo.info;
+        let layout = info.layout();
+        let progress = |live: &Live, _| {
+            let have = live.core.have();
+            let of_file = |(index, file): (u32, &samara_wire::metainfo::FileEntry)| {
+                let pieces = info.pieces_of_file(samara_wire::id::FileIndex(index));
+                let there = pieces.map(samara_wire::id::PieceIndex).filter(|&p| have.has(p));
+                there
+                    .map(|piece| {
+                        let begin = layout.offset_of(piece).max(file.offset);
+                        let end = layout.offset_of(piece) + u64::from(layout.len_of(piece));
+                        end.min(file.offset + file.len).saturating_sub(begin)
+                    })
+                    .sum()
+            };
+            (0..).zip(info.files()).map(of_file).collect()
+        };
+        self.peek(progress).unwrap_or_else(|| vec![0; info.files().len()])
+    }
+}

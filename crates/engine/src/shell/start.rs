@@ -1,0 +1,269 @@
+//! The beginning of a torrent: finds out what is there, and starts the core.
+//!
+//! Data is trusted where resume data vouches for it and the file is the one it speaks of; other data that is
+//! there is hashed. Nothing is written before that is known.
+
+use super::life::{Life, PUBLISH_INTERVAL};
+use super::{Live, TorrentShell, keeper};
+use crate::config::{AddTorrent, Existing};
+use crate::resume::ResumeData;
+use crate::shard::ShardEnv;
+use crate::torrent::TorrentShared;
+use samara_disk::{CheckOutcome, FileIdentity, StorageError};
+use samara_swarm::torrent::PeerSource;
+use samara_swarm::{Outbox, Torrent, TorrentConfig};
+use samara_wire::bitfield::Bitfield;
+use samara_wire::id::{FileIndex, PieceIndex};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{spawn_blocking, spawn_local};
+use tokio::time::sleep;
+
+/// Priority of pieces that are wanted like all others.
+const NORMAL: u8 = 4;
+
+/// What is known to be on disk.
+pub(super) struct Found {
+    have: Bitfield,
+    partial: Vec<(PieceIndex, Bitfield)>,
+}
+
+impl TorrentShell {
+    /// Makes the shell of a torrent and sets it going.
+    pub(crate) fn start(
+        env: &Rc<ShardEnv>,
+        mut options: AddTorrent,
+        shared: Arc<TorrentShared>,
+    ) -> Rc<Self> {
+        let info = options.metainfo.info.clone();
+        let disk = &env.shared.disk;
+        let store = match options.storage.take() {
+            Some(storage) => disk.open_with(info, storage.0),
+            None => disk.open(info, options.dir.clone()),
+        };
+        let early_peers = std::mem::take(&mut options.peers);
+        let life = RefCell::new(Life::new(options.paused, early_peers));
+        let (env, live) = (Rc::clone(env), RefCell::new(None));
+        let (wake, changed) = (Notify::new(), Notify::new());
+        let shell = Rc::new(Self { env, shared, store, options, live, life, wake, changed });
+        spawn_local(keeper::run(Rc::clone(&shell)));
+        let starting = Rc::clone(&shell);
+        spawn_local(async move { starting.begin().await });
+        shell
+    }
+
+    /// Looks until it is known what is there, prepares the files, starts the core.
+    async fn begin(self: Rc<Self>) {
+        let found = loop {
+            match self.look().await {
+                Ok(found) => break found,
+                Err(error) => self.pause_for(&error).await,
+            }
+            if self.life.borrow().stopping {
+                return;
+            }
+        };
+        while self.options.existing != Existing::Trust && !self.life.borrow().stopping {
+            let wanted = self.wanted_files();
+            match job(|reply| self.store.prepare(wanted, reply)).await {
+                // Data that is all there may well stand where nothing can be created.
+                Err(error) if !found.have.is_full() => self.pause_for(&error).await,
+                Ok(()) | Err(_) => break,
+            }
+        }
+        if !self.life.borrow().stopping {
+            self.go_live(found);
+        }
+    }
+
+    /// Tells of trouble and waits until it is time to try again.
+    async fn pause_for(&self, error: &StorageError) {
+        self.fail(error);
+        self.publish_now();
+        let wait = self.life.borrow().retry_at.map(|at| self.env.shared.clock.to_tokio(at));
+        if let Some(at) = wait {
+            tokio::time::sleep_until(at).await;
+        }
+        self.life.borrow_mut().retry_at = None;
+    }
+
+    /// Finds out what is there.
+    async fn look(self: &Rc<Self>) -> Result<Found, StorageError> {
+        let count = self.layout().count();
+        if self.options.existing == Existing::Trust {
+            return Ok(Found { have: Bitfield::full(count), partial: Vec::new() });
+        }
+        let files = job(|reply| self.store.identities(reply)).await?;
+        let resume = match self.options.existing {
+            Existing::Resume => self.load_resume().await,
+            Existing::Check | Existing::Trust => None,
+        };
+        let Plan { mut have, check, partial } = self.plan(&files, resume.as_ref());
+        if !check.is_empty() {
+            tracing::debug!(torrent = %self.shared.hashes.wire(), pieces = check.count(), "checking");
+            let outcome = self.check(check).await?;
+            for piece in outcome.good.iter() {
+                have.insert(piece);
+            }
+        }
+        let partial = partial.into_iter().filter(|(piece, _)| !have.has(*piece)).collect();
+        Ok(Found { have, partial })
+    }
+
+    async fn check(&self, pieces: Bitfield) -> Result<CheckOutcome, StorageError> {
+        let progress = self.life.borrow().checking.clone().unwrap_or_default();
+        let checked = job(|reply| self.store.check(Some(pieces), progress, reply));
+        tokio::pin!(checked);
+        loop {
+            tokio::select! {
+                outcome = &mut checked => return outcome,
+                () = sleep(PUBLISH_INTERVAL) => self.publish_now(),
+            }
+        }
+    }
+
+    async fn load_resume(&self) -> Option<ResumeData> {
+        let record = self.record()?;
+        // An error is a panic in there, reported when it happened; without resume data all is checked.
+        spawn_blocking(move || record.load()).await.ok().flatten()
+    }
+
+    /// What to trust and what to check.
+    fn plan(&self, files: &[FileIdentity], record: Option<&ResumeData>) -> Plan {
+        let info = &self.shared.metainfo.info;
+        let count = self.layout().count();
+        let mut have = Bitfield::empty(count);
+        let mut check = Bitfield::empty(count);
+        let empty = |index: usize| {
+            info.files().get(index).is_none_or(|file| file.attributes.padding || file.len == 0)
+        };
+        let same = |index: usize| match (record, files.get(index)) {
+            (Some(resume), Some(file)) => resume.files.get(index) == Some(file),
+            _ => false,
+        };
+        for (index, file) in files.iter().enumerate() {
+            if !file.exists || empty(index) || same(index) {
+                continue;
+            }
+            let index = FileIndex(u32::try_from(index).unwrap_or(u32::MAX));
+            for piece in info.pieces_of_file(index).map(PieceIndex) {
+                check.insert(piece);
+            }
+        }
+        let Some(resume) = record else { return Plan { have, check, partial: Vec::new() } };
+        let untouched = |piece: PieceIndex| info.files_of_piece(piece).all(|i| empty(i) || same(i));
+        for piece in resume.have.iter().filter(|&piece| untouched(piece)) {
+            have.insert(piece);
+        }
+        for &piece in &resume.unsettled {
+            check.insert(piece);
+        }
+        let partial =
+            resume.partial.iter().filter(|(piece, _)| untouched(*piece)).cloned().collect();
+        Plan { have, check, partial }
+    }
+
+    /// A bit for each file, if not all are wanted.
+    fn wanted_files(&self) -> Option<Bitfield> {
+        let wanted = self.options.files.as_ref()?;
+        let count = self.shared.metainfo.info.files().len();
+        let mut set = Bitfield::empty(u32::try_from(count).unwrap_or(u32::MAX));
+        for &file in wanted.iter().filter(|&&file| file < count) {
+            set.insert(PieceIndex(u32::try_from(file).unwrap_or(u32::MAX)));
+        }
+        Some(set)
+    }
+
+    /// A priority for each piece, if not all files are wanted.
+    fn priorities(&self) -> Option<Vec<u8>> {
+        let wanted = self.options.files.as_ref()?;
+        let info = &self.shared.metainfo.info;
+        let mut priorities = vec![0; self.layout().count() as usize];
+        for &file in wanted {
+            let file = FileIndex(u32::try_from(file).unwrap_or(u32::MAX));
+            for piece in info.pieces_of_file(file) {
+                priorities[piece as usize] = NORMAL;
+            }
+        }
+        Some(priorities)
+    }
+
+    fn core_config(&self) -> TorrentConfig {
+        let shared = &self.env.shared;
+        let metainfo = &self.shared.metainfo;
+        TorrentConfig {
+            seed: crate::tracker::unguessable(),
+            peer_id: shared.peer_id,
+            key: shared.key,
+            listen_port: shared.port,
+            max_peers: shared.config.max_peers_per_torrent,
+            private: metainfo.info.is_private(),
+            super_seeding: self.options.super_seeding,
+            sequential: self.options.sequential,
+            trackers: if self.options.announce { metainfo.trackers.clone() } else { Vec::new() },
+            ..TorrentConfig::default()
+        }
+    }
+
+    fn go_live(self: &Rc<Self>, found: Found) {
+        let now = self.env.now();
+        let layout = self.layout().clone();
+        let mut core =
+            Torrent::new(now, self.core_config(), self.shared.hashes, layout, found.have);
+        if let Some(priorities) = self.priorities() {
+            // Nobody is connected and nothing is started: all that could come out is that it is complete.
+            core.set_priorities(now, &priorities, &mut Outbox::new());
+        }
+        let complete = core.is_complete();
+        let mut live = Live::new(core);
+        for (piece, set) in &found.partial {
+            let blocks = set.iter().filter_map(|index| self.layout().block(*piece, index.0));
+            blocks.for_each(|block| live.pieces.found(block));
+            live.core.handle_partial_found(*piece, set, &mut live.out);
+        }
+        *self.live.borrow_mut() = Some(live);
+        let early_peers = {
+            let mut life = self.life.borrow_mut();
+            life.checking = None;
+            life.recover();
+            // What was found was read from disk, or synced by the run before; it is recorded all the same,
+            // so that it need not be checked again.
+            life.durable = complete;
+            life.save_at = (self.options.existing != Existing::Trust).then_some(now);
+            std::mem::take(&mut life.early_peers)
+        };
+        if !self.life.borrow().paused {
+            self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
+        }
+        if !early_peers.is_empty() {
+            self.with_live(|live, now| {
+                live.core.handle_peers(now, PeerSource::User, &early_peers, &mut live.out);
+            });
+        }
+        self.publish_now();
+        self.wake.notify_one();
+    }
+}
+
+struct Plan {
+    have: Bitfield,
+    check: Bitfield,
+    partial: Vec<(PieceIndex, Bitfield)>,
+}
+
+/// Submits a disk job and waits for its outcome.
+pub(super) async fn job<T: Send + 'static>(
+    submit: impl FnOnce(samara_disk::Reply<Result<T, StorageError>>),
+) -> Result<T, StorageError> {
+    let (answer, answered) = oneshot::channel();
+    submit(Box::new(move |outcome| {
+        // Fails only if the torrent has stopped and waits no more.
+        let _ = answer.send(outcome);
+    }));
+    answered.await.unwrap_or_else(|_| {
+        let gone = std::io::Error::other("the disk subsystem has ended");
+        Err(StorageError::new("reach", &"the storage", &gone))
+    })
+}

@@ -1,0 +1,94 @@
+//! Pausing, stopping, removing.
+
+use super::life::Life;
+use super::start::job;
+use super::{Live, TorrentShell};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Time for the announces of a torrent that is removed, and for its last disk jobs.
+const REMOVE_TIMEOUT: Duration = Duration::from_millis(1800);
+
+/// Of the time to stop in, what is kept for writing resume data when trackers do not answer.
+const SAVE_RESERVE: Duration = Duration::from_millis(600);
+
+impl TorrentShell {
+    pub(super) fn pause(self: &Rc<Self>) {
+        self.life.borrow_mut().paused = true;
+        self.with_live(|live, now| {
+            live.core.handle_stop(now, &mut live.out);
+            self.spill_all(live);
+        });
+        self.publish_now();
+    }
+
+    pub(super) fn resume(self: &Rc<Self>) {
+        if self.life.borrow().stopping || !std::mem::take(&mut self.life.borrow_mut().paused) {
+            return;
+        }
+        self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
+        self.publish_now();
+    }
+
+    /// Announces `stopped`, closes connections, puts everything on disk, writes resume data; by `deadline`.
+    pub(crate) async fn stop(self: &Rc<Self>, deadline: Instant) {
+        {
+            let mut life = self.life.borrow_mut();
+            if life.stopping {
+                return;
+            }
+            life.stopping = true;
+            if let Some(progress) = &life.checking {
+                progress.cancel();
+            }
+        }
+        self.with_live(|live, now| {
+            live.core.handle_stop(now, &mut live.out);
+            self.spill_all(live);
+        });
+        // Announces go on while the disk works.
+        let quiet_by = deadline.checked_sub(SAVE_RESERVE).unwrap_or(deadline);
+        self.wait_for(quiet_by, |live, life| !live.pieces.is_busy() && !life.saving).await;
+        let unsaved = self.peek(|live, _| Self::is_unsaved(live, &self.life.borrow()));
+        if unsaved == Some(true) {
+            // Too late is as good as killed: the next start checks what changed.
+            let _ = timeout_at(deadline, self.write_resume()).await;
+        }
+        self.wait_for(deadline, |live, _| live.core.is_stopped()).await;
+        self.end();
+    }
+
+    /// Stops, forgets, and deletes the files if asked.
+    pub(super) async fn remove(self: &Rc<Self>, delete_files: bool) {
+        self.stop(Instant::now() + REMOVE_TIMEOUT).await;
+        if delete_files && let Err(error) = job(|reply| self.store.delete(reply)).await {
+            tracing::warn!(torrent = %self.shared.hashes.wire(), %error, "cannot delete files");
+        }
+        if let Some(record) = self.record() {
+            // An error is a panic in there, reported when it happened.
+            let _ = tokio::task::spawn_blocking(move || record.delete()).await;
+        }
+        self.env.shared.leave(self.shared.id);
+        self.env.forget(self.shared.id);
+    }
+
+    /// Waits until the core and the disk are as `f` says, or until `deadline`.
+    async fn wait_for(&self, deadline: Instant, f: impl Fn(&Live, &Life) -> bool) {
+        let wait = async {
+            while !self.peek(|live, _| f(live, &self.life.borrow())).unwrap_or(true) {
+                self.changed.notified().await;
+            }
+        };
+        // Late is late; what was not finished is found out at the next start.
+        let _ = timeout_at(deadline, wait).await;
+    }
+
+    /// The very end: the last status, and the keeper goes.
+    fn end(&self) {
+        self.life.borrow_mut().stopped = true;
+        self.publish_now();
+        *self.live.borrow_mut() = None;
+        self.wake.notify_one();
+    }
+}

@@ -1,0 +1,180 @@
+//! Disk jobs and their outcomes: verification, spilling, credit, failure and recovery.
+
+use super::{Live, TorrentShell};
+use crate::command::{DiskDone, ShardCommand};
+use crate::error::{ErrorKind, TorrentError};
+use samara_disk::{BlockBuf, PieceOutcome, StorageError, StorageErrorKind};
+use samara_swarm::PeerKey;
+use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
+use samara_wire::time::Instant;
+use std::rc::Rc;
+
+/// A change of the credit worth telling, in bytes.
+const CREDIT_STEP: u64 = 16 * BLOCK_LEN as u64;
+
+impl TorrentShell {
+    /// Has a disk thread hash the piece and write it if it is good.
+    pub(super) fn verify_piece(&self, live: &mut Live, piece: PieceIndex, want_digests: bool) {
+        // Else blocks of it are on their way to the disk, and the outcome of that comes back here.
+        if let Some(blocks) = live.pieces.take_to_verify(piece, want_digests) {
+            let reply = self.reply(move |outcome| DiskDone::Piece(piece, outcome));
+            self.store.write_piece(piece, blocks, want_digests, reply);
+        }
+    }
+
+    fn spill(&self, blocks: Vec<(BlockRef, BlockBuf)>) {
+        let Some(piece) = blocks.first().map(|(block, _)| block.piece) else { return };
+        let refs = blocks.iter().map(|(block, _)| *block).collect();
+        let reply = self.reply(move |result| DiskDone::Spilled(piece, refs, result));
+        self.store.spill(blocks, reply);
+    }
+
+    /// Puts blocks of unfinished pieces on disk when buffers are nearly exhausted: those that waited longest.
+    pub(super) fn spill_if_short(&self, live: &mut Live) {
+        let pool = self.env.shared.disk.pool();
+        let low = self.env.shared.config.buffer_bytes as u64 / 8;
+        if pool.free_bytes() >= low || live.pieces.is_busy() {
+            // While something is being written, buffers will come back by themselves.
+            return;
+        }
+        if let Some(blocks) = live.pieces.take_coldest() {
+            tracing::debug!(blocks = blocks.len(), "spilling");
+            self.spill(blocks);
+        }
+    }
+
+    /// Puts all blocks of unfinished pieces on disk.
+    pub(super) fn spill_all(&self, live: &mut Live) {
+        while let Some(blocks) = live.pieces.take_coldest() {
+            self.spill(blocks);
+        }
+    }
+
+    /// What is called on a disk thread when a job is done: posts to the shard.
+    fn reply<T: 'static>(
+        &self,
+        wrap: impl FnOnce(T) -> DiskDone + Send + 'static,
+    ) -> samara_disk::Reply<T> {
+        let (shard, id) = (self.env.tx.clone(), self.shared.id);
+        Box::new(move |outcome| {
+            // Fails only if the shard has ended.
+            let _ = shard.send(ShardCommand::Disk(id, wrap(outcome)));
+        })
+    }
+
+    /// A disk job is done.
+    pub(crate) fn handle_disk(self: &Rc<Self>, done: DiskDone) {
+        match done {
+            DiskDone::Piece(piece, outcome) => self.on_piece(piece, outcome),
+            DiskDone::Spilled(piece, blocks, result) => self.on_spilled(piece, &blocks, result),
+            DiskDone::Read(key, block, result) => self.on_read(key, block, result),
+        }
+        self.changed.notify_one();
+    }
+
+    fn on_piece(self: &Rc<Self>, piece: PieceIndex, outcome: PieceOutcome) {
+        self.with_live(|live, now| {
+            live.pieces.written(piece);
+            let (core, out) = (&mut live.core, &mut live.out);
+            match outcome {
+                PieceOutcome::Verified { digests } => {
+                    self.life.borrow_mut().recover();
+                    core.handle_piece_verified(now, piece, digests, out);
+                }
+                PieceOutcome::Corrupt { digests } => {
+                    tracing::debug!(%piece, "corrupt");
+                    core.handle_piece_failed(now, piece, &digests, out);
+                }
+                PieceOutcome::Failed(error) => {
+                    // First, so that the core is out of credit when it has the blocks to ask for again.
+                    self.fail(&error);
+                    self.tell_credit(live, now);
+                    live.core.handle_write_failed(now, piece, &mut live.out);
+                }
+            }
+        });
+    }
+
+    fn on_spilled(
+        self: &Rc<Self>,
+        piece: PieceIndex,
+        blocks: &[BlockRef],
+        result: Result<(), StorageError>,
+    ) {
+        self.with_live(|live, now| {
+            let ready = live.pieces.spilled(piece, blocks, result.is_ok());
+            if let Err(error) = &result {
+                self.fail(error);
+                self.tell_credit(live, now);
+                live.core.handle_write_failed(now, piece, &mut live.out);
+            } else {
+                self.on_unsaved(&mut self.life.borrow_mut(), now, 0);
+            }
+            if let Some(want_digests) = ready {
+                self.verify_piece(live, piece, want_digests);
+            }
+        });
+    }
+
+    fn on_read(
+        self: &Rc<Self>,
+        key: PeerKey,
+        block: BlockRef,
+        result: Result<Vec<u8>, StorageError>,
+    ) {
+        self.with_live(|live, now| {
+            let Some(peer) = live.peer(key).cloned() else { return };
+            match result {
+                Ok(data) => peer.block_read(block, data),
+                Err(error) => {
+                    tracing::warn!(torrent = %self.shared.hashes.wire(), piece = %block.piece, %error,
+                        "a piece cannot be read any more");
+                    peer.block_lost();
+                    live.core.handle_serve_failed(now, key, block, &mut live.out);
+                }
+            }
+            if peer.mark_dirty() {
+                live.dirty.push(peer);
+            }
+        });
+    }
+
+    /// Tells the core how many bytes of block buffers are left, if that changed notably.
+    pub(super) fn tell_credit(&self, live: &mut Live, now: Instant) {
+        let sharers = self.env.torrent_count().max(1) as u64;
+        let free = match self.life.borrow().failure {
+            // What cannot be written is not asked for; a little, now and then, finds out whether it can.
+            Some(_) if self.life.borrow().retry_at.is_some() => 0,
+            Some(_) => u64::from(self.layout().piece_len()),
+            None => self.env.shared.disk.pool().free_bytes() / sharers,
+        };
+        if free.abs_diff(live.credit) >= CREDIT_STEP || (free == 0) != (live.credit == 0) {
+            live.credit = free;
+            live.core.handle_write_credit(now, free, &mut live.out);
+        }
+    }
+
+    /// Storage is in trouble: says so, and tries again later.
+    pub(super) fn fail(&self, error: &StorageError) {
+        tracing::warn!(torrent = %self.shared.hashes.wire(), %error, "storage");
+        let now = self.env.now();
+        let mut life = self.life.borrow_mut();
+        life.fail(now, torrent_error(error));
+        life.publish_at = Some(now);
+        drop(life);
+        self.wake.notify_one();
+    }
+}
+
+/// The trouble in the terms of the public API.
+fn torrent_error(error: &StorageError) -> TorrentError {
+    let kind = match error.kind {
+        StorageErrorKind::NoSpace => ErrorKind::NoSpace,
+        StorageErrorKind::Permission => ErrorKind::Permission,
+        StorageErrorKind::ReadOnly => ErrorKind::ReadOnly,
+        StorageErrorKind::NotFound | StorageErrorKind::Closed | StorageErrorKind::Io => {
+            ErrorKind::Io
+        }
+    };
+    TorrentError { kind, message: error.to_string() }
+}

@@ -2,55 +2,90 @@
 //!
 //! Files are opened when first needed and kept in the pool that all torrents share. A file is created at the first
 //! write to it, with its directories, and never truncated: what lies there may be data nobody has checked yet.
+//!
+//! Pieces at the edge of a wanted file reach into its neighbours. Where a neighbour is not wanted and not there, its
+//! bytes are kept aside in one hidden, sparse file, each at its offset in the linear space, so that no unwanted file
+//! appears. When the neighbour is wanted later, they are moved to their place.
 
 use crate::beneath::{self, Access, Root};
-use crate::file_pool::{FileKey, FilePool};
+use crate::file_pool::FilePool;
 use crate::layout::{Layout, LayoutFile};
+use crate::positional;
 use crate::storage::{Allocation, FileIdentity, Storage};
-use samara_wire::id::FileIndex;
+use samara_wire::bitfield::Bitfield;
+use samara_wire::id::{FileIndex, PieceIndex};
 use samara_wire::metainfo::FilePath;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-/// Number under which the pool keeps the directory itself.
+/// Numbers under which the pool keeps what is no file of the torrent.
 const ROOT: u32 = u32::MAX;
-
-/// Buffers in one system call at most (`IOV_MAX`).
-#[cfg(unix)]
-const MAX_BUFS: usize = 1024;
+const ASIDE: u32 = u32::MAX - 1;
 
 /// The files of one torrent below a directory.
 #[derive(Debug)]
 pub struct DirStorage {
     id: u64,
     dir: PathBuf,
+    /// Name of the file for bytes kept aside.
+    aside_name: String,
     layout: Arc<Layout>,
     pool: Arc<FilePool>,
     symlinks: bool,
+    /// Files whose bytes are kept aside. Held for reading during every transfer, so that none goes to the old place
+    /// while bytes are moved to the new one.
+    aside: RwLock<BTreeSet<FileIndex>>,
     /// Directories with entries that are not durable yet, by path below the root.
     unsynced: Mutex<BTreeSet<String>>,
+}
+
+/// A file on disk, and where in it the bytes of a torrent's file begin.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    number: u32,
+    path: &'a str,
+    executable: bool,
+    base: u64,
 }
 
 impl DirStorage {
     pub(crate) fn new(
         id: u64,
         dir: PathBuf,
+        aside_name: String,
         layout: Arc<Layout>,
         pool: Arc<FilePool>,
         symlinks: bool,
     ) -> Self {
-        Self { id, dir, layout, pool, symlinks, unsynced: Mutex::default() }
+        let (aside, unsynced) = (RwLock::default(), Mutex::default());
+        Self { id, dir, aside_name, layout, pool, symlinks, aside, unsynced }
     }
 
     fn entry(&self, file: FileIndex) -> io::Result<&LayoutFile> {
         self.layout.files().get(file.as_usize()).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
-    fn key(&self, file: FileIndex) -> FileKey {
-        (self.id, file.0)
+    fn aside(&self) -> RwLockReadGuard<'_, BTreeSet<FileIndex>> {
+        self.aside.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self, aside: &BTreeSet<FileIndex>, file: FileIndex) -> io::Result<Place<'_>> {
+        if aside.contains(&file) { self.place_aside(file) } else { self.own_place(file) }
+    }
+
+    fn own_place(&self, file: FileIndex) -> io::Result<Place<'_>> {
+        let entry = self.entry(file)?;
+        let (path, executable) = (entry.path.as_str(), entry.executable);
+        Ok(Place { number: file.0, path, executable, base: 0 })
+    }
+
+    fn place_aside(&self, file: FileIndex) -> io::Result<Place<'_>> {
+        let base = self.entry(file)?.offset;
+        Ok(Place { number: ASIDE, path: &self.aside_name, executable: false, base })
     }
 
     fn unsynced(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -73,47 +108,48 @@ impl DirStorage {
         Ok(Arc::new(beneath::open_root(&self.dir)?))
     }
 
-    fn open(&self, file: FileIndex) -> io::Result<Arc<File>> {
-        if let Some(open) = self.pool.get(self.key(file), false) {
+    fn open(&self, place: Place<'_>) -> io::Result<Arc<File>> {
+        if let Some(open) = self.pool.get((self.id, place.number), false) {
             return Ok(open);
         }
-        let open = beneath::open(&*self.root()?, self.entry(file)?.path.as_str(), Access::Read)?;
-        Ok(self.keep(file, open, false))
+        let open = beneath::open(&*self.root()?, place.path, Access::Read)?;
+        Ok(self.keep(place, open, false))
     }
 
-    fn open_for_write(&self, file: FileIndex) -> io::Result<Arc<File>> {
-        if let Some(open) = self.pool.get(self.key(file), true) {
+    fn open_for_write(&self, place: Place<'_>) -> io::Result<Arc<File>> {
+        if let Some(open) = self.pool.get((self.id, place.number), true) {
             return Ok(open);
         }
-        let path = self.entry(file)?.path.as_str();
-        let there = self.root().and_then(|root| beneath::open(&root, path, Access::Write));
+        let there = self.root().and_then(|root| beneath::open(&root, place.path, Access::Write));
         let open = match there {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.create(file)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.create(place)?,
             other => other?,
         };
-        Ok(self.keep(file, open, true))
+        Ok(self.keep(place, open, true))
     }
 
-    fn create(&self, file: FileIndex) -> io::Result<File> {
-        let entry = self.entry(file)?;
-        let access = Access::Create { executable: entry.executable };
-        let dirs = self.make_parents(entry)?;
-        let open = beneath::open(&*self.root()?, entry.path.as_str(), access)?;
+    fn create(&self, place: Place<'_>) -> io::Result<File> {
+        let access = Access::Create { executable: place.executable };
+        let dirs = self.make_parents(place.path)?;
+        let open = beneath::open(&*self.root()?, place.path, access)?;
         self.unsynced().insert(dirs.to_owned());
         Ok(open)
     }
 
-    /// Creates the directories above a file; gives their path.
-    fn make_parents<'a>(&self, entry: &'a LayoutFile) -> io::Result<&'a str> {
-        let dirs = entry.path.parent().unwrap_or("");
+    /// Creates the directories above `path`; gives the innermost.
+    fn make_parents<'a>(&self, path: &'a str) -> io::Result<&'a str> {
+        let dirs = path.rsplit_once('/').map_or("", |(dirs, _)| dirs);
         let make = |root: &Root| {
             beneath::make_dirs(root, dirs, |grown| {
                 self.unsynced().insert(grown.to_owned());
             })
         };
-        let made = self.root().and_then(|root| make(&root));
+        // Whether the directory is there, and still the one we hold open, shows when something is made in it.
+        let made = self.root().and_then(|root| {
+            beneath::still_linked(&root)?;
+            make(&root)
+        });
         if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-            // The directory is not there, or is no longer the one we hold open.
             self.pool.forget((self.id, ROOT));
             std::fs::create_dir_all(&self.dir)?;
             make(&*self.root()?)?;
@@ -123,41 +159,106 @@ impl DirStorage {
         Ok(dirs)
     }
 
-    fn keep(&self, file: FileIndex, open: File, writable: bool) -> Arc<File> {
+    fn keep(&self, place: Place<'_>, open: File, writable: bool) -> Arc<File> {
         let open = Arc::new(open);
-        self.pool.put(self.key(file), Arc::clone(&open), writable);
+        self.pool.put((self.id, place.number), Arc::clone(&open), writable);
         open
     }
 
-    fn create_symlink(&self, entry: &LayoutFile, target: &FilePath) -> io::Result<()> {
+    fn create_symlink(&self, path: &FilePath, target: &FilePath) -> io::Result<()> {
         if !self.symlinks {
             return Ok(());
         }
-        let dirs = self.make_parents(entry)?;
-        let ups = "../".repeat(entry.path.iter().count() - 1);
-        beneath::symlink(&*self.root()?, entry.path.as_str(), &(ups + target.as_str()))?;
+        let dirs = self.make_parents(path.as_str())?;
+        let ups = "../".repeat(path.iter().count() - 1);
+        beneath::symlink(&*self.root()?, path.as_str(), &(ups + target.as_str()))?;
         self.unsynced().insert(dirs.to_owned());
         Ok(())
+    }
+
+    fn identity_of(&self, place: Place<'_>) -> io::Result<Option<FileIdentity>> {
+        match self.root() {
+            Ok(root) => beneath::identity(&root, place.path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn remove(&self, place: Place<'_>) -> io::Result<()> {
+        self.pool.forget((self.id, place.number));
+        match self.root() {
+            Ok(root) => beneath::remove(&root, place.path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The ranges of `file` that pieces share with its neighbours: all that is ever kept aside of it.
+    fn edges(&self, file: &LayoutFile) -> [Range<u64>; 2] {
+        let piece_len = u64::from(self.layout.pieces().piece_len());
+        let end = file.offset + file.len;
+        let head_end = file.offset.next_multiple_of(piece_len).min(end);
+        let tail_start = (end - end % piece_len).max(head_end);
+        [0..head_end - file.offset, tail_start - file.offset..file.len]
+    }
+
+    /// Brings what was kept aside of `file` durably to its own place, if that is not there yet.
+    fn bring_back(&self, file: FileIndex) -> io::Result<()> {
+        if self.identity_of(self.own_place(file)?)?.is_some() {
+            return Ok(());
+        }
+        // A part of it would pass for the whole the next time.
+        self.copy_back(file).inspect_err(|_| {
+            let _ = self.delete(file);
+        })
+    }
+
+    /// Copies what was kept aside of `file`. Bytes that are all zero are as good as none.
+    fn copy_back(&self, file: FileIndex) -> io::Result<()> {
+        let (from, to) = (self.place_aside(file)?, self.own_place(file)?);
+        let (aside, mut own) = (self.open(from)?, None);
+        let mut buf = vec![0; 1 << 16];
+        for edge in self.edges(self.entry(file)?) {
+            let mut at = edge.start;
+            while at < edge.end {
+                let most = usize::try_from(edge.end - at).unwrap_or(usize::MAX).min(buf.len());
+                let n = positional::read_at(&aside, from.base + at, &mut buf[..most])?;
+                if n == 0 {
+                    break;
+                }
+                if buf[..n].iter().any(|&b| b != 0) {
+                    let open = self.open_for_write(to)?;
+                    positional::write_all_at(&open, at, &buf[..n])?;
+                    own = Some(open);
+                }
+                at += n as u64;
+            }
+        }
+        own.map_or(Ok(()), |open| open.sync_data())
     }
 }
 
 impl Storage for DirStorage {
     fn read_at(&self, file: FileIndex, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        read_at(&*self.open(file)?, offset, buf)
+        let aside = self.aside();
+        let place = self.place(&aside, file)?;
+        positional::read_at(&*self.open(place)?, place.base + offset, buf)
     }
 
     fn write_at(&self, file: FileIndex, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        write_at(&*self.open_for_write(file)?, offset, bufs)
+        let aside = self.aside();
+        let place = self.place(&aside, file)?;
+        positional::write_at(&*self.open_for_write(place)?, place.base + offset, bufs)
     }
 
     fn sync(&self, file: FileIndex) -> io::Result<()> {
-        self.open(file)?.sync_data()
+        let aside = self.aside();
+        self.open(self.place(&aside, file)?)?.sync_data()
     }
 
     fn sync_names(&self) -> io::Result<()> {
         let dirs = std::mem::take(&mut *self.unsynced());
-        let mut left = dirs.iter();
-        let result = left.try_for_each(|dir| match beneath::sync_dir(&*self.root()?, dir) {
+        let result = dirs.iter().try_for_each(|dir| match beneath::sync_dir(&*self.root()?, dir) {
             // Removed meanwhile, and with it what was to be kept.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -169,27 +270,57 @@ impl Storage for DirStorage {
     }
 
     fn identity(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
-        match self.root() {
-            Ok(root) => beneath::identity(&root, self.entry(file)?.path.as_str()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
+        let aside = self.aside();
+        let place = self.place(&aside, file)?;
+        let len = self.entry(file)?.len;
+        let identity = self.identity_of(place)?;
+        if place.number != ASIDE {
+            return Ok(identity);
         }
+        Ok(identity
+            .map(|id| FileIdentity { len: id.len.saturating_sub(place.base).min(len), ..id }))
+    }
+
+    fn set_wanted(&self, wanted: Option<&Bitfield>) -> io::Result<()> {
+        let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
+        let holds_some = self.identity_of(self.place_aside(FileIndex(0))?)?.is_some();
+        let mut next = BTreeSet::new();
+        for (index, entry) in (0u32..).zip(self.layout.files()) {
+            let file = FileIndex(index);
+            if !entry.is_stored() || entry.len == 0 {
+                continue;
+            }
+            let is_wanted = wanted.is_none_or(|set| set.has(PieceIndex(index)));
+            if !is_wanted && self.identity_of(self.own_place(file)?)?.is_none() {
+                next.insert(file);
+            } else if holds_some {
+                self.bring_back(file)?;
+                aside.remove(&file);
+            }
+        }
+        if next.is_empty() && holds_some {
+            self.sync_names()?;
+            self.remove(self.place_aside(FileIndex(0))?)?;
+        }
+        *aside = next;
+        Ok(())
     }
 
     fn prepare(&self, file: FileIndex, allocation: Allocation) -> io::Result<()> {
         let entry = self.entry(file)?;
         if let Some(target) = &entry.symlink {
-            return self.create_symlink(entry, target);
+            return self.create_symlink(&entry.path, target);
         }
+        let place = self.own_place(file)?;
         let full = allocation == Allocation::Full;
         if entry.len == 0 || full {
-            let open = self.open_for_write(file)?;
+            let open = self.open_for_write(place)?;
             if full && entry.len > 0 {
-                allocate(&open, entry.len)?;
+                positional::allocate(&open, entry.len)?;
             }
         }
         if entry.executable {
-            match self.open(file) {
+            match self.open(place) {
                 Ok(open) => beneath::make_executable(&open)?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
@@ -199,12 +330,11 @@ impl Storage for DirStorage {
     }
 
     fn delete(&self, file: FileIndex) -> io::Result<()> {
-        self.pool.forget(self.key(file));
-        match self.root() {
-            Ok(root) => beneath::remove(&root, self.entry(file)?.path.as_str()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(e),
-        }
+        self.remove(self.own_place(file)?)
+    }
+
+    fn delete_leftovers(&self) -> io::Result<()> {
+        self.remove(self.place_aside(FileIndex(0))?)
     }
 
     fn try_read_at(
@@ -213,14 +343,19 @@ impl Storage for DirStorage {
         offset: u64,
         buf: &mut [u8],
     ) -> io::Result<Option<usize>> {
-        match self.pool.get(self.key(file), false) {
-            Some(open) => try_read_at(&open, offset, buf),
+        // Bytes are being moved: that would be waiting.
+        let Ok(aside) = self.aside.try_read() else { return Ok(None) };
+        let place = self.place(&aside, file)?;
+        match self.pool.get((self.id, place.number), false) {
+            Some(open) => positional::try_read_at(&open, place.base + offset, buf),
             None => Ok(None),
         }
     }
 
     fn sendable(&self, file: FileIndex) -> Option<Arc<File>> {
-        self.pool.get(self.key(file), false)
+        let aside = self.aside.try_read().ok()?;
+        let place = self.place(&aside, file).ok().filter(|place| place.number != ASIDE)?;
+        self.pool.get((self.id, place.number), false)
     }
 
     fn volume(&self) -> Option<u64> {
@@ -229,9 +364,7 @@ impl Storage for DirStorage {
 
     fn describe(&self, file: FileIndex) -> String {
         let mut path = self.dir.clone();
-        path.extend(
-            self.layout.files().get(file.as_usize()).into_iter().flat_map(|f| f.path.iter()),
-        );
+        path.extend(self.layout.files().get(file.as_usize()).iter().flat_map(|f| f.path.iter()));
         path.display().to_string()
     }
 }
@@ -240,69 +373,4 @@ impl Drop for DirStorage {
     fn drop(&mut self) {
         self.pool.forget_all(self.id);
     }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buf, offset)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buf, offset)
-}
-
-#[cfg(target_os = "linux")]
-fn write_at(file: &File, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    Ok(rustix::io::pwritev(file, &bufs[..bufs.len().min(MAX_BUFS)], offset)?)
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn write_at(file: &File, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    let _ = MAX_BUFS;
-    let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| b);
-    std::os::unix::fs::FileExt::write_at(file, first, offset)
-}
-
-#[cfg(windows)]
-fn write_at(file: &File, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| b);
-    std::os::windows::fs::FileExt::seek_write(file, first, offset)
-}
-
-/// Reads what is in the page cache; `None` if that would not do, or the system cannot tell.
-#[cfg(target_os = "linux")]
-fn try_read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
-    use rustix::io::{Errno, ReadWriteFlags, preadv2};
-    let bufs = &mut [io::IoSliceMut::new(buf)];
-    match preadv2(file, bufs, offset, ReadWriteFlags::NOWAIT) {
-        Ok(n) => Ok(Some(n)),
-        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::INTR) => {
-            Ok(None)
-        }
-        Err(e) => Err(e.into()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn try_read_at(_: &File, _: u64, _: &mut [u8]) -> io::Result<Option<usize>> {
-    Ok(None)
-}
-
-/// Allocates a file in full. That the file system cannot is no error: the file then fills as it is written.
-#[cfg(target_os = "linux")]
-fn allocate(file: &File, len: u64) -> io::Result<()> {
-    use rustix::io::Errno;
-    loop {
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn allocate(_: &File, _: u64) -> io::Result<()> {
-    Ok(())
 }

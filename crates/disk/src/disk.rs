@@ -85,7 +85,8 @@ impl Disk {
     #[must_use]
     pub fn open(&self, info: Info, dir: PathBuf) -> Store {
         let layout = Arc::new(Layout::of(&info));
-        self.open_layout(layout, Content::of(info), dir)
+        let aside = format!(".{}.parts", info.hashes().wire());
+        self.open_layout(layout, Content::of(info), dir, aside)
     }
 
     /// The same over an embedder's storage.
@@ -95,10 +96,16 @@ impl Disk {
         self.open_layout_with(layout, Content::of(info), storage)
     }
 
-    pub(crate) fn open_layout(&self, layout: Arc<Layout>, content: Content, dir: PathBuf) -> Store {
+    pub(crate) fn open_layout(
+        &self,
+        layout: Arc<Layout>,
+        content: Content,
+        dir: PathBuf,
+        aside: String,
+    ) -> Store {
         let id = self.next_id();
         let files = Arc::clone(&self.0.files);
-        let storage = DirStorage::new(id, dir, Arc::clone(&layout), files, self.0.symlinks);
+        let storage = DirStorage::new(id, dir, aside, Arc::clone(&layout), files, self.0.symlinks);
         Store::new(Arc::clone(&self.0), id, layout, Arc::new(storage), content)
     }
 

@@ -200,6 +200,10 @@ impl Storage for FaultyStorage {
         self.inner.delete(file)
     }
 
+    fn delete_leftovers(&self) -> io::Result<()> {
+        self.inner.delete_leftovers()
+    }
+
     fn try_read_at(
         &self,
         file: FileIndex,

@@ -10,7 +10,7 @@
 //! | `layout`, `linear` | which files a range of the torrent falls into |
 //! | `pool` | memory for blocks |
 //! | `hash` | whether bytes are the piece |
-//! | `storage`, `dir`, `beneath`, `file_pool` | where files are kept, and that nothing outside the directory is touched |
+//! | `storage`, `dir`, `beneath`, `positional`, `file_pool` | where files are kept, and that nothing outside the directory is touched |
 //! | `schedule` | which job a thread takes next |
 //! | `store`, `piece`, `check` | the jobs |
 //! | `create`, `walk` | the hashes and files of a new torrent |
@@ -30,6 +30,7 @@ mod linear;
 mod memory;
 mod piece;
 mod pool;
+mod positional;
 mod schedule;
 mod storage;
 mod store;

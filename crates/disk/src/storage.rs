@@ -71,6 +71,14 @@ pub trait Storage: Send + Sync {
     /// As the system gives them.
     fn delete(&self, file: FileIndex) -> io::Result<()>;
 
+    /// Deletes what the storage keeps beside the files, once those are deleted.
+    ///
+    /// # Errors
+    /// As the system gives them.
+    fn delete_leftovers(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// As [`Storage::read_at`], but gives `None` where it would have to wait for a disk.
     ///
     /// # Errors

@@ -206,7 +206,9 @@ impl Store {
                         .map_err(|e| StorageError::new("delete", &storage.describe(index), &e))?;
                 }
             }
-            Ok(())
+            storage.delete_leftovers().map_err(|e| {
+                StorageError::new("delete", &"what the torrent keeps beside its files", &e)
+            })
         };
         self.submit(Class::Write, job, reply);
     }

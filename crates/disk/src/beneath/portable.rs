@@ -33,6 +33,11 @@ pub(crate) fn open(root: &Root, path: &str, access: Access) -> io::Result<File> 
     Ok(file)
 }
 
+/// Whether the directory is still there.
+pub(crate) fn still_linked(root: &Root) -> io::Result<()> {
+    std::fs::metadata(&root.0).map(drop)
+}
+
 /// Creates the directory `dirs` and those above it; which directories grew does not matter here.
 pub(crate) fn make_dirs(root: &Root, dirs: &str, _: impl FnMut(&str)) -> io::Result<()> {
     if dirs.is_empty() { Ok(()) } else { std::fs::create_dir_all(resolve(root, dirs)?) }

@@ -39,6 +39,12 @@ pub(crate) fn open(root: &Root, path: &str, access: Access) -> io::Result<File> 
     Ok(file)
 }
 
+/// Whether the directory still has a name; a removed one can be held open, but nothing be made in it.
+pub(crate) fn still_linked(root: &Root) -> io::Result<()> {
+    let linked = rustix::fs::fstat(root)?.st_nlink > 0;
+    if linked { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
 /// Creates the directory `dirs` and those above it; `grown` is told which directories got a new entry.
 pub(crate) fn make_dirs(root: &Root, dirs: &str, mut grown: impl FnMut(&str)) -> io::Result<()> {
     if dirs.is_empty() {

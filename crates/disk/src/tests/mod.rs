@@ -98,7 +98,8 @@ impl Sample {
     }
 
     pub(crate) fn open(&self, disk: &Disk, dir: &Path) -> Store {
-        disk.open_layout(Arc::clone(&self.layout), self.content(), dir.to_owned())
+        let aside = ".test.parts".to_owned();
+        disk.open_layout(Arc::clone(&self.layout), self.content(), dir.to_owned(), aside)
     }
 
     pub(crate) fn open_with(&self, disk: &Disk, storage: Arc<dyn Storage>) -> Store {

@@ -1,10 +1,14 @@
 //! Stores over directories: what is written is what is read and what a check finds.
 
-use super::{Sample, disk, filled, later, wait};
-use crate::{Allocation, CheckProgress, Disk, DiskConfig, PieceOutcome, StorageErrorKind, Store};
+use super::{Sample, disk, filled, later, path, wait};
+use crate::{
+    Allocation, CheckProgress, Disk, DiskConfig, Layout, LayoutFile, PieceOutcome,
+    StorageErrorKind, Store,
+};
 use proptest::prelude::*;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
+use samara_wire::layout::PieceLayout;
 use std::sync::Arc;
 
 fn check(store: &Store) -> Bitfield {
@@ -245,4 +249,90 @@ fn a_link_in_the_way_is_an_error_for_the_user_and_nothing_leaves_the_directory()
         other => panic!("{other:?}"),
     }
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+/// Three files of which the middle one is wanted alone; pieces 1 and 3 reach into the others.
+#[test]
+fn bytes_of_unwanted_files_are_kept_aside_until_wanted() {
+    let sample = Sample::new(&[20_000, 40_000, 20_000], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    let only_middle = || {
+        let mut wanted = Bitfield::empty(3);
+        wanted.insert(PieceIndex(1));
+        Some(wanted)
+    };
+    let pieces: Vec<_> = [1, 2, 3].map(PieceIndex).into();
+    {
+        let disk = disk(1);
+        let store = sample.open(&disk, dir.path());
+        wait(|reply| store.prepare(only_middle(), reply)).unwrap();
+        write_all(&sample, &disk, &store, &[1, 2, 3]);
+        wait(|reply| store.sync(reply)).unwrap();
+        assert!(!dir.path().join("torrent/file0").exists());
+        assert!(!dir.path().join("torrent/file2").exists());
+        assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces);
+    }
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    wait(|reply| store.prepare(only_middle(), reply)).unwrap();
+    assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces, "after a restart");
+    let across = BlockRef { piece: PieceIndex(1), begin: 0, len: 16_384 };
+    assert_eq!(wait(|reply| store.read(across, reply)).unwrap(), sample.block(across));
+    wait(|reply| store.prepare(None, reply)).unwrap();
+    assert!(!dir.path().join(".test.parts").exists(), "no longer needed");
+    assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces, "in their own files now");
+    write_all(&sample, &disk, &store, &[0, 4]);
+    sample.assert_files(dir.path());
+}
+
+#[test]
+fn an_unwanted_file_that_is_there_is_used_and_deleting_takes_what_was_kept_aside() {
+    let sample = Sample::new(&[20_000, 40_000, 20_000], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("torrent")).unwrap();
+    std::fs::write(dir.path().join("torrent/file0"), [1; 10]).unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    let mut wanted = Bitfield::empty(3);
+    wanted.insert(PieceIndex(1));
+    wait(|reply| store.prepare(Some(wanted), reply)).unwrap();
+    write_all(&sample, &disk, &store, &[1, 2, 3]);
+    let first = std::fs::read(dir.path().join("torrent/file0")).unwrap();
+    assert_eq!((first.len(), &first[..10]), (20_000, &[1; 10][..]));
+    assert!(dir.path().join(".test.parts").exists(), "for the third file");
+    wait(|reply| store.delete(reply)).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn executables_and_links_as_the_torrent_asks() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut files =
+        vec![LayoutFile::new(path("t/bin/tool"), 10, 0), LayoutFile::new(path("t/a/link"), 0, 10)];
+    files[0].executable = true;
+    files[1].symlink = Some(path("t/bin/tool"));
+    let sample =
+        Sample::with_layout(Layout::new(files, PieceLayout::contiguous(10, 16_384)), 10, false);
+    for symlinks in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::start(DiskConfig { symlinks, ..DiskConfig::default() }).unwrap();
+        let store = sample.open(&disk, dir.path());
+        for _ in 0..2 {
+            wait(|reply| store.prepare(None, reply)).unwrap();
+        }
+        write_all(&sample, &disk, &store, &[0]);
+        let mode = std::fs::metadata(dir.path().join("t/bin/tool")).unwrap().permissions().mode();
+        assert_ne!(mode & 0o100, 0);
+        let link = dir.path().join("t/a/link");
+        assert_eq!(std::fs::read(&link).ok().as_deref(), symlinks.then_some(&sample.bytes[..]));
+        if symlinks {
+            assert_eq!(
+                std::fs::read_link(&link).unwrap(),
+                std::path::Path::new("../../t/bin/tool")
+            );
+        }
+        wait(|reply| store.delete(reply)).unwrap();
+        assert!(!dir.path().join("t").exists(), "the link as well");
+    }
 }

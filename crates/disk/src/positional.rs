@@ -1,0 +1,90 @@
+//! Reads and writes at an offset, and allocation: the system calls under a directory's files.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+
+/// Buffers in one system call at most (`IOV_MAX`).
+#[cfg(target_os = "linux")]
+const MAX_BUFS: usize = 1024;
+
+/// Reads at most as many bytes as `buf` has; 0 at the end of the file.
+#[cfg(unix)]
+pub(crate) fn read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buf, offset)
+}
+
+#[cfg(windows)]
+pub(crate) fn read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buf, offset)
+}
+
+/// Writes at least one byte of `bufs`, unless they are empty.
+#[cfg(target_os = "linux")]
+pub(crate) fn write_at(file: &File, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    Ok(rustix::io::pwritev(file, &bufs[..bufs.len().min(MAX_BUFS)], offset)?)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) fn write_at(file: &File, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| b);
+    std::os::unix::fs::FileExt::write_at(file, first, offset)
+}
+
+#[cfg(windows)]
+pub(crate) fn write_at(file: &File, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| b);
+    std::os::windows::fs::FileExt::seek_write(file, first, offset)
+}
+
+/// Writes all of `bytes`.
+pub(crate) fn write_all_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write_at(file, offset, &[IoSlice::new(bytes)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                offset += n as u64;
+                bytes = &bytes[n..];
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Reads what is in the page cache; `None` if that would not do, or the system cannot tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn try_read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let bufs = &mut [io::IoSliceMut::new(buf)];
+    match preadv2(file, bufs, offset, ReadWriteFlags::NOWAIT) {
+        Ok(n) => Ok(Some(n)),
+        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::INTR) => {
+            Ok(None)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn try_read_at(_: &File, _: u64, _: &mut [u8]) -> io::Result<Option<usize>> {
+    Ok(None)
+}
+
+/// Allocates a file in full. That the file system cannot is no error: the file then fills as it is written.
+#[cfg(target_os = "linux")]
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    use rustix::io::Errno;
+    loop {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn allocate(_: &File, _: u64) -> io::Result<()> {
+    Ok(())
+}

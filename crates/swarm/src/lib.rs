@@ -12,7 +12,7 @@
 //! | [`picker`] | which block to ask of whom |
 //! | [`pipeline`] | how many requests to keep outstanding, and how long to wait for a block |
 //! | [`choker`] | whom to upload to |
-//! | `peer_list` | which addresses to remember, to dial, to drop (BEP 40) |
+//! | [`peer_list`] | which addresses to remember, to dial, to drop (BEP 40) |
 //! | [`announcer`] | when to tell which tracker what (BEP 12, 27, 31) |
 //! | [`blame`] | who sent corrupt data, on proof |
 //! | [`rate`], [`rng`] | smoothed rates; the seeded generator all randomness comes from |

@@ -195,6 +195,20 @@ fn a_download_that_ends_the_program_tells_completed_then_stopped() {
 }
 
 #[test]
+fn a_failed_completed_does_not_hold_up_the_stop() {
+    let mut run = Run::new(&[&["http://a"]]);
+    let first = run.one();
+    run.answer(&first, 60);
+    run.counters = DONE;
+    run.announcer.completed();
+    let done = run.one();
+    run.announcer.stop();
+    assert_eq!(run.sent(), []);
+    run.fail(&done);
+    assert_eq!(run.one().request.event, Stopped);
+}
+
+#[test]
 fn a_seed_never_tells_completed_and_a_restart_begins_anew() {
     let mut run = Run::new(&[&["http://a"]]);
     run.counters = DONE;

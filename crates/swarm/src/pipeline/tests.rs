@@ -1,6 +1,7 @@
 //! The pipeline against a simulated link, and its states one by one.
 
 use super::*;
+use crate::rng::Rng;
 use std::collections::VecDeque;
 
 const BLOCK: u64 = BLOCK_LEN as u64;
@@ -11,6 +12,13 @@ struct Link {
     delay: Duration,
     bytes_per_second: u64,
     free_at: Instant,
+    /// Up to this much is added to each block's way, by lot; blocks stay in order.
+    jitter: Duration,
+    /// The peer spends its bytes in bursts: each of these times the rate, at once.
+    burst: Option<Duration>,
+    /// We top up only after so many blocks, as one read of the socket brings them.
+    batch: u64,
+    rng: Rng,
     /// When each outstanding block was requested, and when it comes.
     coming: VecDeque<(Instant, Instant)>,
     pipeline: Pipeline,
@@ -21,7 +29,18 @@ impl Link {
         let mut pipeline = Pipeline::new();
         pipeline.set_reqq(reqq);
         let now = Instant::from_secs(1_000);
-        Self { now, delay, bytes_per_second, free_at: now, coming: VecDeque::new(), pipeline }
+        Self {
+            now,
+            delay,
+            bytes_per_second,
+            free_at: now,
+            jitter: Duration::ZERO,
+            burst: None,
+            batch: 1,
+            rng: Rng::new(1),
+            coming: VecDeque::new(),
+            pipeline,
+        }
     }
 
     fn top_up(&mut self) {
@@ -31,7 +50,17 @@ impl Link {
             let nanos = BLOCK * 1_000_000_000 / self.bytes_per_second;
             let start = self.free_at.max(self.now + self.delay / 2);
             self.free_at = start + Duration::from_nanos(nanos);
-            self.coming.push_back((self.now, self.free_at + self.delay / 2));
+            let mut at = self.free_at + self.delay / 2;
+            if let Some(burst) = self.burst {
+                // Nothing leaves before the end of the period in which it would have been sent evenly.
+                let period = micros(burst);
+                at = Instant::from_micros(self.free_at.as_micros().div_ceil(period) * period)
+                    + self.delay / 2;
+            }
+            let most = usize::try_from(micros(self.jitter)).unwrap();
+            at += Duration::from_micros(self.rng.below(most + 1) as u64);
+            let last = self.coming.back().map_or(self.now, |(_, last)| *last);
+            self.coming.push_back((self.now, at.max(last)));
         }
     }
 
@@ -46,7 +75,9 @@ impl Link {
             self.pipeline.on_block(self.now, BLOCK_LEN, asked);
             assert_eq!(self.pipeline.outstanding(), self.coming.len());
             bytes += BLOCK;
-            self.top_up();
+            if (bytes / BLOCK).is_multiple_of(self.batch) || self.coming.is_empty() {
+                self.top_up();
+            }
         }
         self.now = end;
         bytes
@@ -86,6 +117,48 @@ fn ten_gigabytes_a_second_on_a_short_path() {
 #[test]
 fn forty_milliseconds_are_full_within_a_second() {
     let mut link = Link::new(Duration::from_millis(40), 20_000_000, DEFAULT_REQQ);
+    link.run(Duration::from_millis(500));
+    let got = link.run(Duration::from_millis(500)) * 2;
+    assert!(got >= 18_000_000, "{got}");
+}
+
+#[test]
+fn jitter_and_batches_cost_little() {
+    for (delay_ms, jitter_ms, batch) in [(40, 0, 32), (40, 40, 1), (10, 100, 8), (1, 0, 128)] {
+        for rate in [1_000_000, 20_000_000, 200_000_000] {
+            let mut link = Link::new(Duration::from_millis(delay_ms), rate, 2_000);
+            (link.jitter, link.batch) = (Duration::from_millis(jitter_ms), batch);
+            link.run(Duration::from_secs(4));
+            let got = link.run(Duration::from_secs(4)) / 4;
+            assert!(
+                got >= rate / 10 * 9,
+                "{got} of {rate} at {delay_ms}+{jitter_ms} ms by {batch}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_sends_in_bursts_is_kept_busy() {
+    for (rate, every_ms) in
+        [(100_000, 1_000), (1_000_000, 1_000), (1_000_000, 500), (10_000_000, 100)]
+    {
+        let mut link = Link::new(Duration::from_millis(40), rate, 2_000);
+        link.burst = Some(Duration::from_millis(every_ms));
+        link.run(Duration::from_secs(10));
+        let got = link.run(Duration::from_secs(20)) / 20;
+        assert!(got >= rate / 10 * 9, "{got} of {rate} every {every_ms} ms");
+    }
+}
+
+#[test]
+fn a_choke_and_an_unchoke_cost_a_short_ramp() {
+    let mut link = Link::new(Duration::from_millis(40), 20_000_000, DEFAULT_REQQ);
+    link.run(Duration::from_secs(3));
+    link.pipeline.on_choked();
+    link.coming.clear();
+    link.now += Duration::from_secs(30);
+    link.free_at = link.now;
     link.run(Duration::from_millis(500));
     let got = link.run(Duration::from_millis(500)) * 2;
     assert!(got >= 18_000_000, "{got}");

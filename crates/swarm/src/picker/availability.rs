@@ -43,20 +43,30 @@ pub(super) struct Availability {
     sunk: u16,
     /// False once we are complete: then only `full` is kept.
     counting: bool,
+    /// Whether to go on counting when we are complete.
+    always: bool,
 }
 
 impl Availability {
     pub(super) const fn new(counting: bool) -> Self {
-        Self { counts: Vec::new(), full: 0, sunk: 0, counting }
+        Self { counts: Vec::new(), full: 0, sunk: 0, counting, always: false }
     }
 
     pub(super) const fn is_counting(&self) -> bool {
         self.counting
     }
 
+    /// Keeps the counts when we are complete.
+    pub(super) const fn count_always(&mut self) {
+        self.always = true;
+        self.counting = true;
+    }
+
     /// Forgets the counts: we are complete.
     pub(super) fn stop_counting(&mut self) {
-        *self = Self { full: self.full, ..Self::new(false) };
+        if !self.always {
+            *self = Self { full: self.full, ..Self::new(false) };
+        }
     }
 
     /// Number of complete peers.

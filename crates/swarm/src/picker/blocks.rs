@@ -155,9 +155,11 @@ impl Picker {
         if self.missing.has(piece) {
             return;
         }
-        if !self.availability.is_counting() {
+        if self.missing.is_empty() {
             self.missing = Bitfield::empty(self.layout.count());
             self.startable = self.missing.clone();
+        }
+        if !self.availability.is_counting() {
             self.availability = Availability::new(true);
             peers.for_each(|has| self.availability.join(has));
         }

@@ -5,6 +5,12 @@ use samara_wire::bitfield::Bitfield;
 use samara_wire::id::PieceIndex;
 
 impl Picker {
+    /// Keeps the availability of each piece even when we are complete, as super-seeding (BEP 16) needs it. Call it
+    /// before any peer is counted in.
+    pub const fn count_always(&mut self) {
+        self.availability.count_always();
+    }
+
     /// Counts in a peer that has `has`. Call it once for each peer, if only with an empty set.
     pub fn peer_joined(&mut self, has: &Bitfield) {
         self.count_peer(has, true);
@@ -24,7 +30,8 @@ impl Picker {
         }
     }
 
-    /// Number of connected peers that have `piece`. Once we are complete, only complete peers are counted.
+    /// Number of connected peers that have `piece`. Once we are complete, only complete peers are counted, unless
+    /// [`Picker::count_always`] was asked for.
     #[must_use]
     pub fn availability(&self, piece: PieceIndex) -> u32 {
         self.availability.copies(piece)

@@ -195,14 +195,20 @@ fn endgame_keeps_to_its_allowance() {
 }
 
 #[test]
-fn a_piece_that_nobody_has_does_not_delay_endgame() {
-    let mut p = grown(6, 1);
-    let has = set(6, &[4]);
+fn pieces_that_nobody_has_do_not_delay_endgame() {
+    let mut p = grown(7, 2);
+    let has = set(7, &[4]);
     p.peer_joined(&has);
-    assert_eq!(pick(&mut p, 0, &has, 1, any()), [(4, 0)]);
+    // Of piece 5 one block is here, of piece 6 none.
+    p.restore_partial(PieceIndex(5), &set(2, &[0]));
+    assert_eq!(pick(&mut p, 0, &has, 2, any()), [(4, 0), (4, 1)]);
     assert_eq!(pick(&mut p, 1, &has, 1, any()), [(4, 0)]);
-    p.peer_joined(&set(6, &[5]));
-    assert_eq!(pick(&mut p, 2, &has, 1, any()), []);
+    for offered in [5, 6] {
+        p.peer_joined(&set(7, &[offered]));
+        assert_eq!(pick(&mut p, 2, &has, 1, any()), []);
+        p.peer_left(&set(7, &[offered]));
+    }
+    assert_eq!(pick(&mut p, 2, &has, 1, any()), [(4, 1)]);
 }
 
 #[test]
@@ -377,6 +383,22 @@ fn a_complete_torrent_holds_no_arrays_and_can_lose_a_piece() {
     assert_eq!(pick(&mut p, 0, &half, 2, any()), [(4, 0)]);
     let layout = p.layout.clone();
     assert_eq!(Picker::new(layout, &seed, 1).heap_bytes(), 0);
+}
+
+#[test]
+fn a_super_seed_goes_on_counting() {
+    let mut p = grown(6, 1);
+    p.count_always();
+    let half = set(6, &[4, 5]);
+    p.peer_joined(&half);
+    p.peer_joined(&Bitfield::full(6));
+    get(&mut p, 4);
+    get(&mut p, 5);
+    assert_eq!([0, 5].map(|piece| p.availability(PieceIndex(piece))), [1, 2]);
+    p.peer_left(&half);
+    assert_eq!(p.availability(PieceIndex(5)), 1);
+    p.lost(PieceIndex(5), core::iter::empty());
+    assert_eq!(pick(&mut p, 0, &Bitfield::full(6), 1, any()), [(5, 0)]);
 }
 
 /// Forty peers of speeds 1 to 40 blocks a turn, each with a full pipeline and cancels that come a turn late.

@@ -121,6 +121,9 @@ impl Torrent {
         let mut rng = Rng::new(config.seed);
         let mut picker = Picker::new(layout.clone(), &have, rng.next_u64());
         picker.set_sequential(config.sequential);
+        if config.super_seeding {
+            picker.count_always();
+        }
         let complete = picker.wanted_left() == 0;
         Self {
             picker,

@@ -5,10 +5,10 @@
 //!
 //! A pick takes, in this order:
 //! 1. pieces with a deadline, the smallest first;
-//! 2. from the highest priority to the lowest: pieces that were begun, the one with fewest blocks left to ask for first; then new
-//!    pieces, rarest first with chance deciding among equals (in sequential mode: the lowest index). The first
-//!    [`RANDOM_FIRST_PIECES`] of a torrent are random rather than rare: rare pieces come slowly, and until a
-//!    piece is whole we have nothing to trade;
+//! 2. from the highest priority to the lowest: pieces that were begun, the one with fewest blocks left to ask for
+//!    first; then new pieces, rarest first with chance deciding among equals (in sequential mode: the lowest
+//!    index). The first [`RANDOM_FIRST_PIECES`] of a torrent are random rather than rare: rare pieces come slowly,
+//!    and until a piece is whole we have nothing to trade;
 //! 3. when nothing that anybody offers is left to ask for, blocks already asked of others (endgame): those asked
 //!    of fewest peers, then the oldest. It waits until few blocks are under way: before, it would fetch twice what
 //!    arrives within a moment anyway; those that are left then are those of slow peers.
@@ -21,10 +21,11 @@
 //!   and none asked for is not begun.
 //! - A piece with an owner has requests to that owner only.
 //!
-//! Costs: a complete peer's coming or going is O(1); another's goes through its bitfield bytewise and, if it has
-//! more than a 32nd of the startable pieces, has them sorted anew at the next pick. A HAVE is
-//! O(1). A pick costs the pieces looked at, at most about as many as the peer has. Memory is 10 to 11 bytes a piece
-//! while downloading with peers, a bit or two otherwise, and nothing once complete.
+//! Costs: a complete peer's coming or going is O(1), and so is a HAVE. Another peer's coming or going costs one
+//! move for each of its pieces if these are few; if they are more than a 32nd of the startable pieces, it goes
+//! through the bitfield bytewise and has the startable pieces sorted anew at the next pick. A pick costs the pieces
+//! looked at, at most about as many as the peer has. Memory is 10 to 11 bytes a piece while downloading with peers,
+//! two bits before the first of them, and nothing once complete.
 //!
 //! The caller's part: a peer is counted in once (`peer_joined` with what it has, `peer_has` for every later HAVE
 //! that was news) and out once (`peer_left`). When a peer leaves or chokes us, [`Picker::release_all`] gives

@@ -6,6 +6,7 @@ use crate::outbox::{AnnounceId, Effect, Event, Outbox};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::net::{IpAddr, SocketAddr};
 use samara_wire::time::Instant;
 use samara_wire::tracker::AnnounceResponse;
 use samara_wire::tracker::http::Retry;
@@ -25,7 +26,7 @@ impl Torrent {
         let Some(url) = self.announcer.on_response(now, id, &response) else { return };
         let url = url.to_owned();
         if let Some(ip) = response.external_ip {
-            self.peer_list.set_external_ip(ip);
+            self.on_external_ip(now, ip);
         }
         out.push(Effect::Event(Event::TrackerAnswered {
             url,
@@ -49,6 +50,13 @@ impl Torrent {
         let url = url.to_owned();
         out.push(Effect::Event(Event::TrackerFailed { url, error }));
         self.drive_announcer(now, out);
+    }
+
+    /// Our own address as others see it. A tracker is believed, a peer only where nothing better is known:
+    /// the order in which we dial depends on it.
+    pub(super) fn on_external_ip(&mut self, now: Instant, ip: IpAddr) {
+        self.external_known = true;
+        self.peer_list.set_external(now, SocketAddr::new(ip, self.config.listen_port));
     }
 
     /// Sends the announces that are due.

@@ -35,7 +35,7 @@ impl Torrent {
         self.dialling.retain(|addr| *addr != new.addr);
         if let Err(reason) = self.admit(now, &new, out) {
             if new.direction == Direction::Outgoing {
-                self.peer_list.on_disconnected(now, new.addr, false);
+                self.peer_list.on_failed(now, new.addr);
             }
             return Err(reason);
         }
@@ -50,7 +50,7 @@ impl Torrent {
 
     /// The shell closed the connection, or the other end did.
     pub fn handle_disconnected(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
-        if self.forget(now, key, out).is_some() {
+        if self.forget(now, key, out) {
             self.drive_dialling(now, out);
         }
     }
@@ -84,10 +84,13 @@ impl Torrent {
         reason: DisconnectReason,
         out: &mut Outbox,
     ) {
-        if let Some(addr) = self.forget(now, key, out) {
-            if matches!(reason, DisconnectReason::Protocol(_)) {
-                self.peer_list.on_failed(now, addr);
-            }
+        let at_fault = matches!(reason, DisconnectReason::Protocol(_));
+        if let Some(peer) = self.peers.get_mut(key).filter(|_| at_fault) {
+            // Whatever it brought before: not to be dialled again at once.
+            peer.payload_moved = 0;
+            peer.past_bitfield = false;
+        }
+        if self.forget(now, key, out) {
             out.push(Effect::Disconnect(key, reason));
         }
     }
@@ -96,7 +99,6 @@ impl Torrent {
     pub(super) fn drop_if_redundant(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
         let Some(peer) = self.peers.get(key) else { return };
         if self.complete && peer.past_bitfield && (peer.is_seed() || peer.upload_only) {
-            self.peer_list.mark_seed(peer.addr);
             self.disconnect(now, key, DisconnectReason::Redundant, out);
         }
     }
@@ -106,16 +108,21 @@ impl Torrent {
         if !self.running {
             return;
         }
-        let taken = self.peers.len() + self.dialling.len();
-        let room = self.config.max_peers.saturating_sub(taken);
-        let room = room.min(MAX_DIALLING.saturating_sub(self.dialling.len()));
+        let room = self.dial_room();
         if room > 0 {
-            for addr in self.peer_list.next_to_dial(now, room, self.complete) {
+            for addr in self.peer_list.next_to_dial(now, room) {
                 self.dialling.push(addr);
                 out.push(Effect::Dial(addr));
             }
         }
         self.schedule_tick(now);
+    }
+
+    /// How many more dials there is room for.
+    pub(super) fn dial_room(&self) -> usize {
+        let taken = self.peers.len() + self.dialling.len();
+        let places = self.config.max_peers.saturating_sub(taken);
+        places.min(MAX_DIALLING.saturating_sub(self.dialling.len()))
     }
 
     /// Decides about a newcomer, making room for it if need be.
@@ -129,11 +136,14 @@ impl Torrent {
             return Err(DisconnectReason::Stopping);
         }
         if new.peer_id == self.config.peer_id {
-            self.peer_list.mark_own(new.addr);
+            self.peer_list.add_own(new.addr);
             return Err(DisconnectReason::Myself);
         }
         if self.peer_list.is_banned(new.addr) {
             return Err(DisconnectReason::Corrupt);
+        }
+        if new.direction == Direction::Incoming && !self.peer_list.admits(new.addr) {
+            return Err(DisconnectReason::Full);
         }
         let twin = self.peers.iter().find(|p| p.peer_id == new.peer_id || p.addr == new.addr);
         if let Some(twin) = twin {
@@ -200,9 +210,9 @@ impl Torrent {
         }
     }
 
-    /// Takes the peer out of every table. Its address, if it was there.
-    fn forget(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) -> Option<SocketAddr> {
-        let peer = self.peers.remove(key)?;
+    /// Takes the peer out of every table. Whether it was there.
+    fn forget(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) -> bool {
+        let Some(peer) = self.peers.remove(key) else { return false };
         let asked: u64 = peer.outstanding.iter().map(|o| u64::from(o.block.len)).sum();
         self.outstanding_bytes -= asked;
         let gave_back = !peer.outstanding.is_empty();
@@ -213,10 +223,8 @@ impl Torrent {
         self.departed.push_back((key, peer.addr));
         self.picker.peer_left(&peer.has);
         let of_use = peer.payload_moved > 0 || peer.past_bitfield;
+        self.peer_list.set_upload_only(now, peer.addr, peer.is_seed() || peer.upload_only);
         self.peer_list.on_disconnected(now, peer.addr, of_use);
-        if peer.is_seed() || peer.upload_only {
-            self.peer_list.mark_seed(peer.addr);
-        }
         if self.running {
             if gave_back {
                 self.request_from_all(now, out);
@@ -225,6 +233,6 @@ impl Torrent {
                 self.drive_choker(now, out);
             }
         }
-        Some(peer.addr)
+        true
     }
 }

@@ -51,17 +51,16 @@ impl Torrent {
                 if let Some(id) = said.id_of(UPLOAD_ONLY) {
                     peer.upload_only_id = id;
                 }
-                let listens = said.port.map(|port| SocketAddr::new(peer.addr.ip(), port));
                 peer.upload_only = said.upload_only;
                 if said.client.is_some() {
                     peer.client = said.client;
                 }
                 let from = peer.addr;
-                if let Some(listens) = listens {
-                    self.peer_list.on_listen_port(from, listens);
+                if let Some(port) = said.port {
+                    self.peer_list.on_listen_port(now, from, port);
                 }
-                if let Some(ip) = said.your_ip {
-                    self.peer_list.set_external_ip(ip);
+                if let Some(ip) = said.your_ip.filter(|_| !self.external_known) {
+                    self.on_external_ip(now, ip);
                 }
             }
             UPLOAD_ONLY_ID => peer.upload_only = payload.first().is_some_and(|flag| *flag != 0),

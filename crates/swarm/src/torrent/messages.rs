@@ -109,9 +109,6 @@ impl Torrent {
             return Ok(());
         }
         self.picker.peer_has(piece, &peer.has);
-        if peer.has.is_full() {
-            self.peer_list.mark_seed(peer.addr);
-        }
         if self.picker.wants(piece) {
             peer.useful += 1;
         }
@@ -145,9 +142,6 @@ impl Torrent {
             u32::try_from(wanted.count()).unwrap_or(u32::MAX)
         };
         peer.has = has;
-        if peer.is_seed() {
-            self.peer_list.mark_seed(peer.addr);
-        }
         self.update_interest(now, key, out);
         self.drop_if_redundant(now, key, out);
         Ok(())

@@ -31,7 +31,6 @@ mod peer;
 mod stats;
 mod super_seed;
 mod table;
-mod temporary_peers;
 mod timers;
 mod types;
 mod upload;
@@ -49,6 +48,7 @@ use crate::announcer::Announcer;
 use crate::blame::Blame;
 use crate::choker::Choker;
 use crate::outbox::{DisconnectReason, Effect, Event, Outbox};
+use crate::peer_list::{PeerList, PeerListConfig};
 use crate::picker::Picker;
 use crate::rate::RateMeter;
 use crate::rng::Rng;
@@ -60,7 +60,6 @@ use samara_wire::id::{InfoHashes, PieceIndex};
 use samara_wire::layout::PieceLayout;
 use samara_wire::time::Instant;
 use table::PeerTable;
-use temporary_peers::PeerList;
 
 /// One torrent. See the module's head for the contract.
 #[derive(Debug)]
@@ -80,6 +79,8 @@ pub struct Torrent {
     blame: Blame<SocketAddr>,
     rng: Rng,
     running: bool,
+    /// Whether a tracker or a peer has told our external address.
+    external_known: bool,
     /// Whether `Event::Complete` was told since the torrent last became incomplete.
     complete: bool,
     /// Bytes of block buffers the shell can still fill, less what is asked for already.
@@ -128,7 +129,7 @@ impl Torrent {
         Self {
             picker,
             peers: PeerTable::default(),
-            peer_list: PeerList::new(rng.next_u64()),
+            peer_list: PeerList::new(PeerListConfig::default(), rng.next_u64()),
             dialling: Vec::new(),
             departed: VecDeque::new(),
             choker: Choker::new(now, config.choker_config(), rng.next_u64()),
@@ -140,6 +141,7 @@ impl Torrent {
             blame: Blame::new(),
             rng,
             running: false,
+            external_known: false,
             complete,
             credit: u64::MAX,
             outstanding_bytes: 0,
@@ -161,6 +163,7 @@ impl Torrent {
             return;
         }
         self.running = true;
+        self.peer_list.set_seeding(now, self.complete);
         self.announcer.start(now);
         self.drive_announcer(now, out);
         self.drive_dialling(now, out);
@@ -253,6 +256,7 @@ impl Torrent {
         if self.complete && !was {
             self.on_complete(now, out);
         } else if !self.complete && self.running {
+            self.peer_list.set_seeding(now, false);
             self.request_from_all(now, out);
             self.drive_dialling(now, out);
         }
@@ -261,6 +265,7 @@ impl Torrent {
     /// Everything wanted is here.
     fn on_complete(&mut self, now: Instant, out: &mut Outbox) {
         self.complete = true;
+        self.peer_list.set_seeding(now, true);
         out.push(Effect::Event(Event::Complete));
         if self.have.is_full() && self.counters.downloaded > 0 {
             self.announcer.completed();

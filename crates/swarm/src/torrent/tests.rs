@@ -409,7 +409,7 @@ fn a_corrupter_is_convicted_by_what_another_sends() {
     // Fetched again, now with digests; the good peer brings both.
     t.check();
     for index in 0..2 {
-        t.torrent.picker.received(good, at(piece.0, index));
+        let _ = t.torrent.picker.received(good, at(piece.0, index));
     }
     t.torrent.handle_piece_verified(t.now, piece, Some(digests(1)), &mut t.out);
     let effects = t.effects();

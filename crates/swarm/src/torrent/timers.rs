@@ -27,11 +27,9 @@ impl Torrent {
         if !self.running {
             return announce;
         }
-        let dial = if self.peers.len() + self.dialling.len() < self.config.max_peers {
-            self.peer_list.next_ready(self.complete)
-        } else {
-            None
-        };
+        // An address that is ready is dialled at once where there is room, so "now" can only mean the past.
+        let dial =
+            if self.dial_room() > 0 { self.peer_list.next_ready(Instant::ZERO) } else { None };
         [self.next_tick, announce, dial].into_iter().flatten().min()
     }
 

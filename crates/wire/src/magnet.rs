@@ -285,7 +285,7 @@ fn name(value: &str) -> Option<String> {
     let value = value.replace('+', " ");
     let text: String = decode(&value).chars().filter(|c| !c.is_control()).collect();
     let text = text.trim();
-    let text = &text[..text.floor_char_boundary(MAX_NAME_BYTES)];
+    let text = text[..text.floor_char_boundary(MAX_NAME_BYTES)].trim_end();
     (!text.is_empty()).then(|| text.to_owned())
 }
 

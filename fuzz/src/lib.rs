@@ -1,0 +1,9 @@
+//! What the fuzz targets do with their input, as plain functions.
+//!
+//! Each takes any bytes and panics if something that must always hold does not. `crates/wire/tests/fuzz_bodies.rs`
+//! runs them in every `cargo test` over random and mutated valid input; `cargo +nightly fuzz run NAME` for as long as
+//! one likes.
+
+pub mod bencode;
+pub mod magnet;
+pub mod metainfo;

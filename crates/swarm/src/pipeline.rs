@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - The *delivery rate* is the best of the last few samples, each taken over at least a tenth of a second, many
-//!   blocks and one delay. A sample taken while we asked for less than the target may only raise the estimate.
+//!   blocks and one mean delay. A sample taken while we asked for less than the target may only raise the estimate.
 //! - The *least delay* from request to block over the last 10 to 20 s stands for the path without the queue that
 //!   we build ourselves. As the factor is two, a rate that only our own target holds down doubles each sample.
 //!   The bound of 2 s breaks the circle at peers so slow that their every delay is queueing.
@@ -45,6 +45,7 @@ const RATE_SAMPLES: usize = 4;
 const SAMPLE_MICROS: u64 = 100_000;
 const SAMPLE_BLOCKS: u32 = 16;
 const SPARSE_SAMPLE_MICROS: u64 = 1_000_000;
+const MAX_ROUND_MICROS: u64 = 4_000_000;
 
 /// The request window, block time-out and snub state of one peer.
 ///
@@ -184,9 +185,10 @@ impl Pipeline {
     /// Ends the running measurement of the rate once it is long enough to mean something.
     fn close_sample(&mut self, now: Instant) {
         let span = micros(now - self.sample.start);
-        let dense =
-            span >= SAMPLE_MICROS.max(self.delay.least()) && self.sample.blocks >= SAMPLE_BLOCKS;
-        if !dense && span < SPARSE_SAMPLE_MICROS {
+        // Blocks come in bursts, one each time round: a sample that ends inside a burst would flatter the peer.
+        let round = self.delay.mean.min(MAX_ROUND_MICROS);
+        let dense = span >= SAMPLE_MICROS.max(round) && self.sample.blocks >= SAMPLE_BLOCKS;
+        if !dense && span < SPARSE_SAMPLE_MICROS.max(round) {
             return;
         }
         let rate = self.sample.bytes.saturating_mul(1_000_000) / span;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::rng::Rng;
 use std::collections::VecDeque;
+use std::vec::Vec;
 
 const BLOCK: u64 = BLOCK_LEN as u64;
 
@@ -18,6 +19,8 @@ struct Link {
     burst: Option<Duration>,
     /// We top up only after so many blocks, as one read of the socket brings them.
     batch: u64,
+    /// We can afford this many requests at most.
+    thrift: usize,
     rng: Rng,
     /// When each outstanding block was requested, and when it comes.
     coming: VecDeque<(Instant, Instant)>,
@@ -37,6 +40,7 @@ impl Link {
             jitter: Duration::ZERO,
             burst: None,
             batch: 1,
+            thrift: usize::MAX,
             rng: Rng::new(1),
             coming: VecDeque::new(),
             pipeline,
@@ -44,7 +48,8 @@ impl Link {
     }
 
     fn top_up(&mut self) {
-        let n = self.pipeline.target(self.now).saturating_sub(self.coming.len());
+        let target = self.pipeline.target(self.now).min(self.thrift);
+        let n = target.saturating_sub(self.coming.len());
         self.pipeline.on_requested(self.now, n);
         for _ in 0..n {
             let nanos = BLOCK * 1_000_000_000 / self.bytes_per_second;
@@ -165,6 +170,40 @@ fn a_choke_and_an_unchoke_cost_a_short_ramp() {
 }
 
 #[test]
+fn peers_that_share_our_link_fill_it_without_a_long_queue() {
+    for (rate, peers) in [(500_000, 4), (5_000_000, 10), (20_000_000, 30)] {
+        let delay = Duration::from_millis(40);
+        let mut pipelines: Vec<Pipeline> = (0..peers).map(|_| Pipeline::new()).collect();
+        let start = Instant::from_secs(1_000);
+        let (mut now, mut free_at, mut bytes) = (start, start, 0);
+        let mut coming: VecDeque<(usize, Instant, Instant)> = VecDeque::new();
+        let top_up = |who: usize, now, free_at: &mut Instant, p: &mut Pipeline| {
+            let n = p.target(now).saturating_sub(p.outstanding());
+            p.on_requested(now, n);
+            let times = (0..n).map(|_| {
+                *free_at = (*free_at).max(now + delay)
+                    + Duration::from_nanos(BLOCK * 1_000_000_000 / rate);
+                (who, now, *free_at)
+            });
+            times.collect::<Vec<_>>()
+        };
+        for (who, p) in pipelines.iter_mut().enumerate() {
+            coming.extend(top_up(who, now, &mut free_at, p));
+        }
+        while now < start + Duration::from_secs(40) {
+            let (who, asked, at) = coming.pop_front().expect("somebody always asks");
+            now = at;
+            pipelines[who].on_block(now, BLOCK_LEN, asked);
+            coming.extend(top_up(who, now, &mut free_at, &mut pipelines[who]));
+            bytes += if now > start + Duration::from_secs(10) { BLOCK } else { 0 };
+            let most = 2 * peers + usize::try_from(rate * 25 / 10 / BLOCK).unwrap();
+            assert!(coming.len() <= most, "{} > {most} of {peers} at {rate} B/s", coming.len());
+        }
+        assert!(bytes / 30 >= rate / 10 * 9, "{} of {rate} B/s", bytes / 30);
+    }
+}
+
+#[test]
 fn little_waits_at_slow_peers() {
     for (rate, delay_ms) in
         [(1_000, 40), (10_000, 40), (10_000, 200), (50_000, 1), (100_000, 100), (1_000_000, 200)]
@@ -204,19 +243,12 @@ fn our_own_thrift_is_not_taken_for_a_slow_peer() {
     link.run(Duration::from_secs(3));
     let before = link.pipeline.target(link.now);
     assert!(before > 200, "{before}");
-    // Disk back-pressure: one block at a time for a while.
-    for _ in 0..200 {
-        let now = link.now + Duration::from_millis(1);
-        link.run(Duration::ZERO);
-        while let Some((asked, at)) = link.coming.pop_front() {
-            link.now = link.now.max(at).max(now);
-            link.pipeline.on_block(link.now, BLOCK_LEN, asked);
-        }
-        link.pipeline.on_requested(link.now, 1);
-        link.now += Duration::from_millis(41);
-        link.pipeline.on_block(link.now, BLOCK_LEN, link.now);
-    }
+    // Disk back-pressure: four blocks at a time for a while.
+    link.thrift = 4;
+    link.run(Duration::from_secs(30));
     assert!(link.pipeline.target(link.now) >= before / 2, "{}", link.pipeline.target(link.now));
+    link.thrift = usize::MAX;
+    assert!(link.run(Duration::from_secs(1)) >= 18_000_000);
 }
 
 #[test]

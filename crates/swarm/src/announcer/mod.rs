@@ -122,7 +122,12 @@ pub struct Announcer {
     completed: bool,
     next_id: u32,
     rng: Rng,
+    /// The earliest announce as things stand, so that asking when it is due costs nothing.
+    next: Option<Planned>,
 }
+
+/// When, which tracker, what event.
+type Planned = (Instant, usize, AnnounceEvent);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -145,7 +150,16 @@ impl Announcer {
         }
         trackers.truncate(MAX_TRACKERS);
         let phase = Phase::Idle;
-        Self { config, trackers, phase, hungry: false, completed: false, next_id: 0, rng }
+        Self {
+            config,
+            trackers,
+            phase,
+            hungry: false,
+            completed: false,
+            next_id: 0,
+            rng,
+            next: None,
+        }
     }
 
     /// Starts, or starts again after a stop: every tracker that is used is told `started`.
@@ -158,6 +172,7 @@ impl Announcer {
         for tracker in &mut self.trackers {
             tracker.reset(now);
         }
+        self.next = self.plan();
     }
 
     /// The last piece was downloaded in this run. Not to be called after a mere recheck.
@@ -166,6 +181,7 @@ impl Announcer {
         for tracker in &mut self.trackers {
             tracker.on_completed();
         }
+        self.next = self.plan();
     }
 
     /// Tells every tracker that accepted `started` that we stop. A `started` still under way is awaited for that;
@@ -178,6 +194,7 @@ impl Announcer {
         for tracker in &mut self.trackers {
             tracker.on_stop();
         }
+        self.next = self.plan();
     }
 
     /// Whether nothing is announced and nothing awaited: before the start, and once a stop is through.
@@ -192,7 +209,9 @@ impl Announcer {
 
     /// Whether so few peers are known that trackers should be asked as early as they allow.
     pub fn set_hungry(&mut self, hungry: bool) {
-        self.hungry = hungry;
+        if core::mem::replace(&mut self.hungry, hungry) != hungry {
+            self.next = self.plan();
+        }
     }
 
     /// The port we listen on changed; the next announces tell it.
@@ -202,7 +221,7 @@ impl Announcer {
 
     /// The next announce that is due at `now`.
     pub fn poll(&mut self, now: Instant, counters: &Counters) -> Option<Announce> {
-        let (at, index, event) = self.plan()?;
+        let (at, index, event) = self.next?;
         if at > now {
             return None;
         }
@@ -212,7 +231,7 @@ impl Announcer {
         tracker.on_announced(Pending { id, event, since: now }, counters);
         let (uploaded, downloaded) = tracker.since_started(counters);
         let stops = self.phase == Phase::Stopping || event == AnnounceEvent::Stopped;
-        Some(Announce {
+        let announce = Announce {
             id,
             url: tracker.url.clone(),
             request: AnnounceRequest {
@@ -228,7 +247,9 @@ impl Announcer {
                 tracker_id: tracker.tracker_id.clone(),
             },
             timeout: if stops { STOP_TIMEOUT } else { ANNOUNCE_TIMEOUT },
-        })
+        };
+        self.next = self.plan();
+        Some(announce)
     }
 
     /// A tracker answered. Its URL, or `None` if the answer is not awaited any more.
@@ -241,22 +262,26 @@ impl Announcer {
         let index = self.index_of(id)?;
         let tracker = &mut self.trackers[index];
         let event = tracker.on_response(now, response, self.completed, &mut self.rng);
+        let index = self.settle(index, event);
+        self.next = self.plan();
+        Some(&self.trackers[index].url)
+    }
+
+    /// Draws the consequences of an answer for the other trackers. Returns where the tracker stands now.
+    fn settle(&mut self, index: usize, event: AnnounceEvent) -> usize {
         if self.phase == Phase::Stopping {
             // A `started` that has just got through must be taken back.
-            tracker.on_stop();
+            self.trackers[index].on_stop();
         }
         if self.phase != Phase::Running || event == AnnounceEvent::Stopped {
-            return Some(&self.trackers[index].url);
+            return index;
         }
         let index = self.prefer(index);
         if self.config.private && event == AnnounceEvent::Started {
-            for (other, tracker) in self.trackers.iter_mut().enumerate() {
-                if other != index {
-                    tracker.on_stop();
-                }
-            }
+            let others = self.trackers.iter_mut().enumerate().filter(|(other, _)| *other != index);
+            others.for_each(|(_, tracker)| tracker.on_stop());
         }
-        Some(&self.trackers[index].url)
+        index
     }
 
     /// A tracker failed, `error` being for the user; `retry` is what it said of another try (BEP 31).
@@ -269,15 +294,15 @@ impl Announcer {
         retry: Option<Retry>,
     ) -> Option<&str> {
         let index = self.index_of(id)?;
-        let tracker = &mut self.trackers[index];
-        tracker.on_failure(now, error, retry, &mut self.rng);
-        Some(&tracker.url)
+        self.trackers[index].on_failure(now, error, retry, &mut self.rng);
+        self.next = self.plan();
+        Some(&self.trackers[index].url)
     }
 
     /// When [`Announcer::poll`] has something to give next, if nothing else happens. May lie in the past: at once.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.plan().map(|(at, ..)| at)
+        self.next.map(|(at, ..)| at)
     }
 
     /// All trackers in the order in which they are tried.
@@ -302,7 +327,7 @@ impl Announcer {
     }
 
     /// The earliest announce, at equal times the most preferred: when, which tracker, what event.
-    fn plan(&self) -> Option<(Instant, usize, AnnounceEvent)> {
+    fn plan(&self) -> Option<Planned> {
         if self.config.private
             && self.phase == Phase::Running
             && self.trackers.iter().any(|t| t.pending.is_some())
@@ -329,8 +354,8 @@ impl Announcer {
 }
 
 /// The earliest regular announce among `tier`, of which one tracker is to work.
-fn plan_tier(tier: &[Tracker], hungry: bool) -> Option<(Instant, usize, AnnounceEvent)> {
-    let mut best: Option<(Instant, usize, AnnounceEvent)> = None;
+fn plan_tier(tier: &[Tracker], hungry: bool) -> Option<Planned> {
+    let mut best: Option<Planned> = None;
     // Before this, those further back are not to be asked.
     let mut gate = Instant::ZERO;
     for (i, tracker) in tier.iter().enumerate() {

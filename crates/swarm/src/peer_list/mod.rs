@@ -65,7 +65,8 @@ pub struct PeerList {
     bans: BTreeSet<Ban>,
     bans_by_age: VecDeque<Ban>,
     own: VecDeque<SocketAddr>,
-    external: Option<SocketAddr>,
+    /// Our address as others see it, one of each family.
+    external: [Option<SocketAddr>; 2],
     seeding: bool,
     seed: u64,
     rng: Rng,
@@ -99,7 +100,7 @@ impl PeerList {
             bans: BTreeSet::new(),
             bans_by_age: VecDeque::new(),
             own: VecDeque::new(),
-            external: None,
+            external: [None; 2],
             seeding: false,
             seed,
             rng: Rng::new(seed),
@@ -248,15 +249,13 @@ impl PeerList {
         }
     }
 
-    /// Our own address and listening port as others see us.
+    /// Our address and listening port as others see us; one of each family is kept.
     pub fn set_external(&mut self, now: Instant, external: SocketAddr) {
         let external = normal(external);
-        if self.external.replace(external) == Some(external) {
+        if self.external[family(external)].replace(external) == Some(external) {
             return;
         }
-        if external.port() != 0 {
-            self.add_own(external);
-        }
+        self.remove(external);
         let addrs: Vec<SocketAddr> = self.entries.keys().copied().collect();
         for addr in addrs {
             let priority = self.priority(addr);
@@ -319,7 +318,7 @@ impl PeerList {
     /// the lowest is dropped (BEP 40).
     #[must_use]
     pub fn priority(&self, addr: SocketAddr) -> u32 {
-        if let Some(external) = self.external {
+        if let Some(external) = self.external[family(addr)] {
             return canonical_priority(external, addr);
         }
         let bits = match addr.ip().to_canonical() {
@@ -334,7 +333,7 @@ impl PeerList {
     }
 
     fn is_own(&self, addr: SocketAddr) -> bool {
-        self.own.contains(&addr)
+        self.own.contains(&addr) || self.external.contains(&Some(addr))
     }
 
     /// Forgets a worse address if the bounds ask for it. Whether there is room now.
@@ -420,6 +419,10 @@ impl PeerList {
         }
         self.queues.unpark_one(subnet);
     }
+}
+
+fn family(addr: SocketAddr) -> usize {
+    usize::from(addr.ip().to_canonical().is_ipv6())
 }
 
 /// An address as the list writes it.

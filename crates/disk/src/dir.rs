@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Numbers under which the pool keeps what is no file of the torrent.
@@ -151,12 +151,23 @@ impl DirStorage {
         });
         if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
             self.pool.forget((self.id, ROOT));
-            std::fs::create_dir_all(&self.dir)?;
+            self.make_root()?;
             make(&*self.root()?)?;
         } else {
             made?;
         }
         Ok(dirs)
+    }
+
+    /// Creates the torrent's directory and those above it, durably.
+    fn make_root(&self) -> io::Result<()> {
+        let missing: Vec<_> = self.dir.ancestors().take_while(|dir| !dir.exists()).collect();
+        std::fs::create_dir_all(&self.dir)?;
+        for above in missing.iter().filter_map(|dir| dir.parent()) {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            beneath::sync_dir(&beneath::open_root(above)?, "")?;
+        }
+        Ok(())
     }
 
     fn keep(&self, place: Place<'_>, open: File, writable: bool) -> Arc<File> {

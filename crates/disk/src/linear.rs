@@ -109,6 +109,11 @@ impl LinearSpace {
             .map_err(|e| StorageError::new("flush", &"the directories of the torrent", &e))
     }
 
+    /// Forgets what waits to be made durable, since it is deleted.
+    pub(crate) fn forget_written(&self) {
+        self.lock().clear();
+    }
+
     /// `range` in steps of `step` bytes, the last of which may be shorter.
     pub(crate) fn steps(range: Range<u64>, step: usize) -> impl Iterator<Item = Range<u64>> {
         let end = range.end;

@@ -1,7 +1,7 @@
 //! The disk threads and what they do next.
 //!
-//! Each store has a queue for each [`Class`] of work, and stores with work of a class stand in a ring, so that every
-//! store gets its turn. Writes and reads alternate; a check, which is cut into steps of about a piece, takes what
+//! Each store has a queue for each [`Class`] of work. The stores of a volume that have work of a class stand in a ring,
+//! so that every store gets its turn, and so does every volume. Writes and reads alternate; a check, which is cut into steps of about a piece, takes what
 //! they leave and one turn in eight for certain, so that uploads do not starve behind it nor it behind them.
 //!
 //! Of `threads + 1` threads at most `threads` work for one volume at a time: a device that stalls keeps the last
@@ -12,8 +12,9 @@
 
 use crate::error::StorageError;
 use crate::storage::Storage;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -74,7 +75,7 @@ pub(crate) struct Owner {
     volume: OnceLock<Volume>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Volume {
     Unknown,
     Own(u64),
@@ -107,9 +108,10 @@ pub(crate) struct Scheduler {
 #[derive(Default)]
 struct State {
     queues: HashMap<u64, Queue>,
-    /// For each class the owners with work of it, each once.
-    rings: [VecDeque<u64>; 3],
-    running: HashMap<Volume, usize>,
+    /// Volumes with something queued or running.
+    volumes: BTreeMap<Volume, VolumeState>,
+    /// The volume served last; the next one is next.
+    served: Option<Volume>,
     turn: usize,
     queued: usize,
     active: usize,
@@ -117,9 +119,18 @@ struct State {
     closing: bool,
 }
 
+/// The work queued for one owner, which stands in the rings of `volume`.
 struct Queue {
     owner: Arc<Owner>,
+    volume: Volume,
     work: [VecDeque<Work>; 3],
+}
+
+#[derive(Default)]
+struct VolumeState {
+    /// For each class the owners with work of it, each once.
+    rings: [VecDeque<u64>; 3],
+    running: usize,
 }
 
 struct Picked {
@@ -187,7 +198,7 @@ impl Scheduler {
     pub(crate) fn wait_drained(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut state = self.lock();
-        while state.active > 0 || !state.rings[Class::Write as usize].is_empty() {
+        while state.active > 0 || state.has_work() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -206,7 +217,7 @@ impl Scheduler {
     fn run(&self) {
         let mut worker = Worker::default();
         while let Some(picked) = self.next() {
-            let volume = picked.volume;
+            let (volume, id) = (picked.volume, picked.owner.id);
             let run = AssertUnwindSafe(|| {
                 picked.owner.learn_volume();
                 picked.work.run(&mut worker);
@@ -215,7 +226,7 @@ impl Scheduler {
                 tracing::error!("a disk job panicked; its torrent may wait for it in vain");
             }
             let mut state = self.lock();
-            state.finished(volume);
+            state.finished(volume, id);
             if state.closing {
                 self.drained.notify_all();
                 self.work.notify_all();
@@ -229,7 +240,7 @@ impl Scheduler {
         loop {
             if let Some(picked) = state.pick(self.per_volume) {
                 // What this thread leaves may be for another one that went to sleep over a full volume.
-                if state.idle > 0 && state.has_work() {
+                if state.idle > 0 && state.has_work_for_one_more(self.per_volume) {
                     self.work.notify_one();
                 }
                 return Some(picked);
@@ -246,20 +257,28 @@ impl Scheduler {
 
 impl State {
     fn push(&mut self, owner: &Arc<Owner>, class: Class, work: Work) {
-        let queue = self
-            .queues
-            .entry(owner.id)
-            .or_insert_with(|| Queue { owner: Arc::clone(owner), work: Default::default() });
+        let queue = self.queues.entry(owner.id).or_insert_with(|| Queue {
+            owner: Arc::clone(owner),
+            volume: owner.volume(),
+            work: Default::default(),
+        });
         let line = &mut queue.work[class as usize];
         if line.is_empty() {
-            self.rings[class as usize].push_back(owner.id);
+            let volume = self.volumes.entry(queue.volume).or_default();
+            volume.rings[class as usize].push_back(owner.id);
         }
         line.push_back(work);
         self.queued += 1;
     }
 
     fn has_work(&self) -> bool {
-        self.rings.iter().any(|ring| !ring.is_empty())
+        self.queued > 0
+    }
+
+    fn has_work_for_one_more(&self, per_volume: usize) -> bool {
+        let open =
+            |v: &VolumeState| v.running < per_volume && v.rings.iter().any(|r| !r.is_empty());
+        self.volumes.values().any(open)
     }
 
     /// The next work that no full volume forbids.
@@ -271,19 +290,12 @@ impl State {
             _ => [Write, Read, Check],
         };
         for class in order {
-            for _ in 0..self.rings[class as usize].len() {
-                let id = self.rings[class as usize].pop_front()?;
-                let owner = &self.queues[&id].owner;
-                let volume = owner.volume();
-                if self.running.get(&volume).is_some_and(|&n| n >= per_volume) {
-                    self.rings[class as usize].push_back(id);
-                    continue;
-                }
-                let owner = Arc::clone(owner);
-                if let Some(work) = self.take(id, class) {
+            while let Some(volume) = self.next_volume(class, per_volume) {
+                if let Some((owner, work)) = self.take(volume, class) {
                     self.turn += 1;
                     self.active += 1;
-                    *self.running.entry(volume).or_default() += 1;
+                    self.served = Some(volume);
+                    self.volumes.entry(volume).or_default().running += 1;
                     return Some(Picked { owner, volume, work });
                 }
             }
@@ -291,9 +303,23 @@ impl State {
         None
     }
 
-    /// The first work of `id` in `class`, which is just out of its ring; puts it back in if more is left.
-    fn take(&mut self, id: u64, class: Class) -> Option<Work> {
-        let line = &mut self.queues.get_mut(&id)?.work[class as usize];
+    /// The volume whose turn it is among those with work of `class` and a thread to spare.
+    fn next_volume(&self, class: Class, per_volume: usize) -> Option<Volume> {
+        let served = self.served.unwrap_or(Volume::Unknown);
+        let behind = self.volumes.range((Bound::Excluded(served), Bound::Unbounded));
+        behind
+            .chain(self.volumes.range(..=served))
+            .find(|(_, v)| v.running < per_volume && !v.rings[class as usize].is_empty())
+            .map(|(&volume, _)| volume)
+    }
+
+    /// The next work of `class` on `volume`. `None` if what was queued turned out to be done already.
+    fn take(&mut self, volume: Volume, class: Class) -> Option<(Arc<Owner>, Work)> {
+        let ring = &mut self.volumes.get_mut(&volume)?.rings[class as usize];
+        let id = ring.pop_front()?;
+        let queue = self.queues.get_mut(&id)?;
+        let owner = Arc::clone(&queue.owner);
+        let line = &mut queue.work[class as usize];
         let mut taken = None;
         while let Some(work) = line.pop_front() {
             match work {
@@ -311,24 +337,45 @@ impl State {
             }
         }
         if !line.is_empty() {
-            self.rings[class as usize].push_back(id);
+            ring.push_back(id);
         }
-        self.forget_if_idle(id);
-        taken
+        self.forget_if_idle(id, volume);
+        taken.map(|work| (owner, work))
     }
 
-    fn forget_if_idle(&mut self, id: u64) {
+    fn forget_if_idle(&mut self, id: u64, volume: Volume) {
         if self.queues.get(&id).is_some_and(|q| q.work.iter().all(VecDeque::is_empty)) {
             self.queues.remove(&id);
         }
+        if self.volumes.get(&volume).is_some_and(VolumeState::is_idle) {
+            self.volumes.remove(&volume);
+        }
     }
 
-    fn finished(&mut self, volume: Volume) {
+    /// A job of the owner `id` is done, which was counted to `volume`.
+    fn finished(&mut self, volume: Volume, id: u64) {
         self.active -= 1;
-        if let Some(n) = self.running.get_mut(&volume) {
-            *n -= 1;
-            if *n == 0 {
-                self.running.remove(&volume);
+        if let Some(state) = self.volumes.get_mut(&volume) {
+            state.running -= 1;
+        }
+        self.regroup(id);
+        self.forget_if_idle(id, volume);
+    }
+
+    /// Moves an owner whose volume has become known to the rings of that volume.
+    fn regroup(&mut self, id: u64) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let (from, to) = (queue.volume, queue.owner.volume());
+        if from == to {
+            return;
+        }
+        queue.volume = to;
+        for class in 0..queue.work.len() {
+            if let Some(old) = self.volumes.get_mut(&from) {
+                old.rings[class].retain(|&other| other != id);
+            }
+            if !queue.work[class].is_empty() {
+                self.volumes.entry(to).or_default().rings[class].push_back(id);
             }
         }
     }
@@ -336,14 +383,22 @@ impl State {
     /// All queued work of `class`.
     fn drain(&mut self, class: Class) -> Vec<Work> {
         let mut drained = Vec::new();
-        for id in std::mem::take(&mut self.rings[class as usize]) {
-            if let Some(queue) = self.queues.get_mut(&id) {
-                drained.extend(queue.work[class as usize].drain(..));
-            }
-            self.forget_if_idle(id);
+        for volume in self.volumes.values_mut() {
+            volume.rings[class as usize].clear();
         }
+        for queue in self.queues.values_mut() {
+            drained.extend(queue.work[class as usize].drain(..));
+        }
+        self.queues.retain(|_, queue| !queue.work.iter().all(VecDeque::is_empty));
+        self.volumes.retain(|_, volume| !volume.is_idle());
         self.queued -= drained.len();
         drained
+    }
+}
+
+impl VolumeState {
+    fn is_idle(&self) -> bool {
+        self.running == 0 && self.rings.iter().all(VecDeque::is_empty)
     }
 }
 

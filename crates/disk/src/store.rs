@@ -194,10 +194,12 @@ impl Store {
         self.submit(Class::Read, move |inner: &Inner, _: &mut Worker| inner.identities(), reply);
     }
 
-    /// Deletes the torrent's files, and directories that become empty thereby. Other files stay.
+    /// Deletes the torrent's files, and directories that become empty thereby. Other files stay. To be called when no
+    /// other job of the store is under way.
     pub fn delete(&self, reply: Reply<Result<(), StorageError>>) {
         let job = move |inner: &Inner, _: &mut Worker| {
             let storage = &inner.space.storage;
+            inner.space.forget_written();
             for (index, file) in (0u32..).zip(inner.space.layout.files()) {
                 if !file.padding {
                     let index = FileIndex(index);

@@ -2,13 +2,15 @@
 
 use super::{Sample, disk, filled, later, path, wait};
 use crate::{
-    Allocation, CheckProgress, Disk, DiskConfig, Layout, LayoutFile, PieceOutcome,
+    Allocation, CheckProgress, Disk, DiskConfig, Layout, LayoutFile, MemoryStorage, PieceOutcome,
     StorageErrorKind, Store,
 };
 use proptest::prelude::*;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
 use samara_wire::layout::PieceLayout;
+use samara_wire::metainfo::Info;
+use sha1::Digest;
 use std::sync::Arc;
 
 fn check(store: &Store) -> Bitfield {
@@ -197,6 +199,7 @@ fn deleting_takes_the_torrent_and_leaves_the_rest() {
     write_all(&sample, &disk, &store, &[0, 1, 2]);
     std::fs::write(dir.path().join("torrent/mine"), b"keep").unwrap();
     wait(|reply| store.delete(reply)).unwrap();
+    wait(|reply| store.sync(reply)).expect("nothing is left to flush");
     let left: Vec<_> = std::fs::read_dir(dir.path().join("torrent")).unwrap().collect();
     assert_eq!(left.len(), 1);
     assert!(check(&store).is_empty());
@@ -335,4 +338,23 @@ fn executables_and_links_as_the_torrent_asks() {
         wait(|reply| store.delete(reply)).unwrap();
         assert!(!dir.path().join("t").exists(), "the link as well");
     }
+}
+
+#[test]
+fn a_parsed_torrent_is_opened() {
+    let bytes = [5u8; 20_000];
+    let hashes = bytes.chunks(16_384).map(|p| <[u8; 20]>::from(sha1::Sha1::digest(p)));
+    let mut raw = b"d6:lengthi20000e4:name3:one12:piece lengthi16384e6:pieces40:".to_vec();
+    raw.extend(hashes.flatten());
+    raw.push(b'e');
+    let info = Info::parse(&raw).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("one"), bytes).unwrap();
+    let disk = disk(1);
+    assert!(check(&disk.open(info.clone(), dir.path().to_owned())).is_full());
+    let memory = disk.open_with(info, Arc::new(MemoryStorage::new()));
+    let blocks = vec![(0, filled(&disk, &bytes[16_384..]))];
+    let outcome = wait(|reply| memory.write_piece(PieceIndex(1), blocks, false, reply));
+    assert!(matches!(outcome, PieceOutcome::Verified { .. }));
+    assert_eq!(check(&memory).iter().collect::<Vec<_>>(), [PieceIndex(1)]);
 }

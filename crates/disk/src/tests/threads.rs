@@ -145,3 +145,26 @@ fn a_reply_that_panics_costs_no_thread() {
     }
     assert!(wait(|reply| store.read(FIRST, reply)).is_ok());
 }
+
+#[test]
+fn many_stores_on_few_volumes_all_get_done() {
+    let sample = Sample::new(&[16_384 * 6], 16_384, None);
+    let disk = disk(2);
+    let stores: Vec<_> = (0..12).map(|i| full_store(&sample, &disk, i % 3).1).collect();
+    let mut reads = Vec::new();
+    let mut checks = Vec::new();
+    for round in 0..20 {
+        for store in &stores {
+            reads.push(later(|reply| store.read(FIRST, reply)));
+            if round % 5 == 0 {
+                checks.push(later(|reply| store.check(None, Arc::default(), reply)));
+            }
+        }
+    }
+    for read in reads {
+        assert!(read.recv_timeout(LONG).unwrap().is_ok());
+    }
+    for check in checks {
+        assert!(check.recv_timeout(LONG).unwrap().unwrap().good.is_full());
+    }
+}

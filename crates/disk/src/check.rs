@@ -94,7 +94,8 @@ impl CheckRun {
         progress: Arc<CheckProgress>,
         reply: Reply<Result<CheckOutcome, StorageError>>,
     ) -> Option<Arc<Self>> {
-        let candidates = match candidates(space, content, pieces) {
+        let asked = if progress.is_cancelled() { Some(&Bitfield::empty(0)) } else { pieces };
+        let candidates = match candidates(space, content, asked) {
             Ok(candidates) => candidates,
             Err(e) => {
                 reply(Err(e));
@@ -105,7 +106,7 @@ impl CheckRun {
         progress.expect(candidates.iter().map(|&p| u64::from(layout.len_of(p))).sum());
         let good = Bitfield::empty(layout.count());
         if candidates.is_empty() {
-            reply(Ok(CheckOutcome { good, finished: true }));
+            reply(Ok(CheckOutcome { good, finished: !progress.is_cancelled() }));
             return None;
         }
         Some(Arc::new(Self {

@@ -233,7 +233,10 @@ impl DirStorage {
             let mut at = edge.start;
             while at < edge.end {
                 let most = usize::try_from(edge.end - at).unwrap_or(usize::MAX).min(buf.len());
-                let n = positional::read_at(&aside, from.base + at, &mut buf[..most])?;
+                let n = match positional::read_at(&aside, from.base + at, &mut buf[..most]) {
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    other => other?,
+                };
                 if n == 0 {
                     break;
                 }

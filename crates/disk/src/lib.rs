@@ -5,6 +5,22 @@
 //! network threads never wait for a disk. Back-pressure is not here: whoever asks peers for blocks takes a credit of
 //! [`BlockPool::free_bytes`] first.
 //!
+//! ```no_run
+//! # fn demo(info: samara_wire::metainfo::Info) -> std::io::Result<()> {
+//! use samara_disk::{CheckProgress, Disk, DiskConfig};
+//! use std::sync::Arc;
+//! let disk = Disk::start(DiskConfig::default())?;
+//! let store = disk.open(info, "downloads".into());
+//! let progress = Arc::new(CheckProgress::default());
+//! let (done, outcome) = std::sync::mpsc::channel();
+//! store.check(None, Arc::clone(&progress), Box::new(move |result| drop(done.send(result))));
+//! if let Ok(Ok(outcome)) = outcome.recv() {
+//!     println!("{} pieces of {} are there", outcome.good.count(), outcome.good.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | module | what it decides |
 //! | --- | --- |
 //! | `layout`, `linear` | which files a range of the torrent falls into |
@@ -15,6 +31,8 @@
 //! | `store`, `piece`, `check` | the jobs |
 //! | `create`, `walk` | the hashes and files of a new torrent |
 //! | `memory`, `faulty` | storages for tests |
+
+#![forbid(unsafe_code)]
 
 mod beneath;
 mod check;

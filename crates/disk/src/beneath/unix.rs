@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The open directory everything lies below.
@@ -142,8 +143,8 @@ pub(crate) fn make_executable(file: &File) -> io::Result<()> {
 pub(crate) fn device(dir: &Path) -> Option<u64> {
     dir.ancestors()
         .map(|d| if d.as_os_str().is_empty() { Path::new(".") } else { d })
-        .find_map(|d| rustix::fs::stat(d).ok())
-        .map(|stat| stat.st_dev)
+        .find_map(|d| std::fs::metadata(d).ok())
+        .map(|meta| meta.dev())
 }
 
 /// Calls `act` with the directory of `path` and its last component.
@@ -274,6 +275,7 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_fifo_or_directory_in_place_of_a_file_is_an_error_not_a_hang() {
         let dir = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
 use samara_wire::layout::PieceLayout;
 use samara_wire::metainfo::Info;
 use sha1::Digest;
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 fn check(store: &Store) -> Bitfield {
@@ -159,7 +160,8 @@ fn blocks_are_read_by_every_way() {
         assert_eq!(buf, sample.block(inside));
     }
     let (file, offset) = store.sendable(inside).unwrap();
-    std::os::unix::fs::FileExt::read_exact_at(&*file, &mut buf, offset).unwrap();
+    (&*file).seek(SeekFrom::Start(offset)).unwrap();
+    (&*file).read_exact(&mut buf).unwrap();
     assert_eq!(buf, sample.block(inside));
     assert!(store.sendable(across).is_none(), "in several files");
     let outside = BlockRef { piece: PieceIndex(2), begin: 16_384, len: 16_384 };

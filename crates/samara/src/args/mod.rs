@@ -1,0 +1,132 @@
+//! The command line, defined once: parser, help, completions and man page all come from these types.
+
+mod examples;
+mod overview;
+mod torrents;
+mod transfers;
+
+pub(crate) use overview::command;
+pub(crate) use torrents::{
+    ConfigArgs, CreateArgs, DecodeArgs, HandshakeArgs, InfoArgs, MagnetArgs, ManArgs, PeersArgs,
+    PieceArgs, VerifyArgs,
+};
+pub(crate) use transfers::{DemoArgs, DownloadArgs, NetworkArgs, SeedArgs, ShareArgs};
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// A BitTorrent client and server.
+#[derive(Debug, Parser)]
+#[command(name = "samara", version, styles = STYLES, max_term_width = 100)]
+#[command(subcommand_required = false, disable_help_subcommand = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Print results as JSON, one object a line (docs/json.md)
+    #[arg(long, global = true, display_order = 900)]
+    pub(crate) json: bool,
+    /// No progress and no summary: results and errors only
+    #[arg(short, long, global = true, display_order = 901)]
+    pub(crate) quiet: bool,
+    /// Log what happens on stderr; repeat for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 902)]
+    pub(crate) verbose: u8,
+    /// Colours: auto follows the terminal and NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", value_enum, display_order = 903)]
+    pub(crate) color: Option<ColorWhen>,
+    /// Read options from this file instead of samara.toml in the user's configuration directory
+    #[arg(long, global = true, value_name = "FILE", display_order = 904, value_hint = clap::ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// In a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Even into files and pipes.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Download(DownloadArgs),
+    Seed(SeedArgs),
+    Share(ShareArgs),
+    Create(CreateArgs),
+    Info(InfoArgs),
+    Magnet(MagnetArgs),
+    Verify(VerifyArgs),
+    Decode(DecodeArgs),
+    Peers(PeersArgs),
+    Handshake(HandshakeArgs),
+    Piece(PieceArgs),
+    Demo(DemoArgs),
+    Config(ConfigArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS.help())]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL", value_enum)]
+        shell: clap_complete::Shell,
+    },
+    Man(ManArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_and_two_to_four_examples() {
+        for sub in command().get_subcommands().filter(|s| s.get_name() != "help") {
+            let name = sub.get_name();
+            assert!(sub.get_about().is_some(), "{name} has no help");
+            let after = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = after.lines().filter(|l| l.trim_start().starts_with("samara ")).count();
+            assert!((2..=4).contains(&examples), "{name} has {examples} examples");
+        }
+    }
+
+    /// An example that does not parse would teach something wrong.
+    #[test]
+    fn every_example_parses() {
+        for set in examples::ALL {
+            for line in set.lines() {
+                let words: Vec<String> = line
+                    .split(" > ")
+                    .next()
+                    .unwrap_or_default()
+                    .split_whitespace()
+                    .map(|w| w.trim_matches('\'').to_owned())
+                    .take_while(|w| w != "|")
+                    .collect();
+                command().try_get_matches_from(&words).unwrap_or_else(|e| panic!("{line}: {e}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Commands that move payload: `download`, `seed`, `share`, `demo`.
+
+use super::examples;
+use crate::units;
+use clap::{Args, ValueHint};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of commands that open a session.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Network options")]
+pub(crate) struct NetworkArgs {
+    /// Listen on this port, TCP; 0 lets the system choose [default: 6881, or any if it is taken]
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+    /// Listen on and connect from this address only; repeat for more
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Vec<IpAddr>,
+    /// Connect to this peer at once; repeat for more
+    #[arg(long = "peer", value_name = "HOST:PORT")]
+    pub(crate) peers: Vec<String>,
+    /// Receive at most this much a second, such as 500K or 10M
+    #[arg(long, value_name = "RATE", value_parser = parse_limit)]
+    pub(crate) limit_down: Option<Limit>,
+    /// Send at most this much a second
+    #[arg(long, value_name = "RATE", value_parser = parse_limit)]
+    pub(crate) limit_up: Option<Limit>,
+    /// Keep resume data in this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// A rate limit as typed: bytes per second, `None` for unlimited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Limit(pub(crate) Option<u64>);
+
+fn parse_limit(text: &str) -> Result<Limit, String> {
+    units::parse_rate(text).map(Limit)
+}
+
+/// Download torrents, and continue downloads that were stopped
+///
+/// Ends when everything wanted is here and verified, unless a seeding option asks for more. Data that is already
+/// there is checked and kept; run the same command again to continue. Ctrl-C stops gracefully, a second one at once.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples::DOWNLOAD.help())]
+pub(crate) struct DownloadArgs {
+    /// Torrents: a file, an http(s) URL, or - for stdin
+    #[arg(value_name = "SRC", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) sources: Vec<String>,
+    /// Save into this directory [default: the current one]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Only these files: numbers as `samara info` shows them, or patterns such as '*.flac'
+    #[arg(long, value_name = "GLOB|INDEX", value_delimiter = ',')]
+    pub(crate) files: Vec<String>,
+    /// Fetch pieces in order, to watch while it downloads
+    #[arg(long)]
+    pub(crate) sequential: bool,
+    /// Reserve the whole space first
+    #[arg(long)]
+    pub(crate) preallocate: bool,
+    /// Give up after this time, such as 90s or 2h30m; what is here is kept
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// When complete, seed until this much was sent for each byte of the torrent
+    #[arg(long, value_name = "R", value_parser = units::parse_ratio, help_heading = "Seeding options")]
+    pub(crate) seed_ratio: Option<f64>,
+    /// When complete, seed for this long (with --seed-ratio: whichever comes first)
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration, help_heading = "Seeding options")]
+    pub(crate) seed_time: Option<Duration>,
+    /// End when complete, whatever the other options and samara.toml say
+    #[arg(long, help_heading = "Seeding options")]
+    pub(crate) no_seed: bool,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+/// Check data, then seed it until Ctrl-C
+///
+/// Seeding never downloads and never changes your files: when data is missing or does not match, the bad files are
+/// listed and the exit code is 1.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples::SEED.help())]
+pub(crate) struct SeedArgs {
+    /// Torrents: a file, an http(s) URL, or - for stdin
+    #[arg(value_name = "TORRENT", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) sources: Vec<String>,
+    /// The directory that holds the torrent's file or top directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// Do not check the data first; a piece that turns out wrong is withdrawn
+    #[arg(long)]
+    pub(crate) trust: bool,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+/// Share files: creates a torrent, tracks and seeds it, and says what to type elsewhere
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples::SHARE.help())]
+pub(crate) struct ShareArgs {
+    /// Files and directories; one torrent is made of each
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Also save the torrent: a file, or a directory for several
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// The address others reach this machine by [default: that of the main network interface]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// The tracker's port; 0 lets the system choose [default: 6969, or any if it is taken]
+    #[arg(long, value_name = "N")]
+    pub(crate) tracker_port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+/// A complete transfer on this machine: create, track, seed, download, verify
+///
+/// Needs no network and leaves nothing behind.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples::DEMO.help())]
+pub(crate) struct DemoArgs {
+    /// How much to transfer
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size, default_value = "256MiB")]
+    pub(crate) size: u64,
+    /// How many seeds to download from
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) seeds: u8,
+    /// Keep the files in this directory instead of a temporary one
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) keep: Option<PathBuf>,
+}

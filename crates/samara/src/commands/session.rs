@@ -1,0 +1,116 @@
+//! What the commands that open a session have in common.
+
+use crate::args::NetworkArgs;
+use crate::exit::{Exit, Failure, said};
+use crate::output::Output;
+use crate::settings::Settings;
+use samara_engine::wire::metainfo::Metainfo;
+use samara_engine::{AddError, Allocation, Session, SessionConfig, SessionError, Torrent};
+use serde_json::json;
+use std::net::SocketAddr;
+
+/// The port most clients listen on; another is taken if it is in use and none was asked for.
+const USUAL_PORT: u16 = 6881;
+
+/// Starts a session as the command line and the settings ask.
+pub(crate) fn start(
+    args: &NetworkArgs,
+    settings: &Settings,
+    preallocate: bool,
+) -> Result<Session, Failure> {
+    let asked = args.port.or(settings.port);
+    let config = SessionConfig {
+        port: asked.unwrap_or(USUAL_PORT),
+        bind: if args.bind.is_empty() { settings.bind.clone() } else { args.bind.clone() },
+        limit_down: args.limit_down.map_or(settings.limit_down, |l| l.0),
+        limit_up: args.limit_up.map_or(settings.limit_up, |l| l.0),
+        max_peers: settings.max_peers,
+        state_dir: args.state_dir.clone().or_else(|| settings.state_dir.clone()),
+        allocation: if preallocate { Allocation::Full } else { Allocation::Sparse },
+        ..SessionConfig::default()
+    };
+    let first = Session::start(config.clone());
+    let session = match first {
+        Err(SessionError::PortInUse { .. }) if asked.is_none() => {
+            Session::start(SessionConfig { port: 0, ..config })
+        }
+        other => other,
+    };
+    session.map_err(|e| not_started(&e))
+}
+
+/// The user's words for a session that did not start.
+pub(crate) fn not_started(error: &SessionError) -> Failure {
+    let exit = match error {
+        SessionError::PortInUse { .. } | SessionError::Listen { .. } => Exit::Network,
+        SessionError::StateDir { .. } => Exit::Io,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, error.to_string());
+    match error {
+        SessionError::StateDir { .. } => failure.hint("choose another with --state-dir"),
+        SessionError::Listen { .. } => failure.hint("check --bind and --port"),
+        _ => failure,
+    }
+}
+
+/// The user's words for a torrent that was not added.
+pub(crate) fn not_added(metainfo: &Metainfo, error: &AddError) -> Failure {
+    Failure::new(Exit::Failed, format!("{}: {error}", metainfo.info.name()))
+}
+
+/// The addresses of peers given as HOST:PORT.
+pub(crate) async fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+    let mut found = Vec::new();
+    for peer in peers {
+        found.extend(resolve_one(peer).await?);
+    }
+    Ok(found)
+}
+
+/// The addresses of HOST:PORT.
+pub(crate) async fn resolve_one(peer: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let has_port = peer.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+    });
+    if !has_port {
+        return Err(Failure::new(Exit::Usage, format!("`{peer}` is no HOST:PORT"))
+            .hint("for example 192.0.2.7:6881 or [2001:db8::7]:6881"));
+    }
+    let found = tokio::net::lookup_host(peer).await;
+    let found: Vec<SocketAddr> = found
+        .map_err(|e| Failure::new(Exit::Network, format!("cannot resolve {peer}: {}", said(&e))))?
+        .collect();
+    match found.is_empty() {
+        true => Err(Failure::new(Exit::Network, format!("{peer} has no address"))),
+        false => Ok(found),
+    }
+}
+
+/// Says, as JSON, where the session listens and what it works on.
+pub(crate) fn announce(
+    session: &Session,
+    torrents: &[Torrent],
+    out: Output,
+) -> Result<(), Failure> {
+    if !out.json {
+        return Ok(());
+    }
+    out.object(
+        "listening",
+        json!({ "port": session.port(), "peer_id": session.peer_id().to_string() }),
+    )?;
+    for torrent in torrents {
+        let info = &torrent.metainfo().info;
+        out.object(
+            "torrent",
+            json!({
+                "info_hash": torrent.hashes().wire().to_string(),
+                "name": info.name(),
+                "dir": torrent.dir(),
+                "length": info.total_len(),
+            }),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The options of `samara.toml`, one row each.
+
+use super::Settings;
+use crate::args::ColorWhen;
+use crate::units;
+use clap::ValueEnum;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// One option.
+pub(crate) struct Key {
+    /// Its name in `samara.toml`, and with `SAMARA_` and capitals in the environment.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) doc: &'static str,
+    /// A value to begin with, as TOML.
+    pub(crate) example: &'static str,
+    /// Reads a value as typed.
+    pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
+    /// The value as it would be typed.
+    pub(crate) show: fn(&Settings) -> String,
+}
+
+/// All options, in the order they are shown.
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "output",
+        doc: "directory that downloads go into",
+        example: "\"~/Downloads\"",
+        set: |s, v| directory(v).map(|x| s.output = x),
+        show: |s| s.output.display().to_string(),
+    },
+    Key {
+        name: "port",
+        doc: "port to listen on; 0 lets the system choose",
+        example: "6881",
+        set: |s, v| v.parse().map_err(|_| format!("`{v}` is not a port")).map(|x| s.port = Some(x)),
+        show: |s| s.port.map_or_else(|| "6881, or any".to_owned(), |p| p.to_string()),
+    },
+    Key {
+        name: "bind",
+        doc: "addresses to listen on and connect from",
+        example: "[\"192.0.2.1\"]",
+        set: |s, v| addresses(v).map(|x| s.bind = x),
+        show: |s| match s.bind.is_empty() {
+            true => "all".to_owned(),
+            false => s.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        },
+    },
+    Key {
+        name: "limit-down",
+        doc: "bytes per second received at most",
+        example: "\"10M\"",
+        set: |s, v| units::parse_rate(v).map(|x| s.limit_down = x),
+        show: |s| s.limit_down.map_or_else(|| "unlimited".to_owned(), units::rate),
+    },
+    Key {
+        name: "limit-up",
+        doc: "bytes per second sent at most",
+        example: "\"2M\"",
+        set: |s, v| units::parse_rate(v).map(|x| s.limit_up = x),
+        show: |s| s.limit_up.map_or_else(|| "unlimited".to_owned(), units::rate),
+    },
+    Key {
+        name: "max-peers",
+        doc: "connections at most",
+        example: "500",
+        set: |s, v| match v.parse() {
+            Ok(n @ 1..=100_000) => {
+                s.max_peers = n;
+                Ok(())
+            }
+            _ => Err(format!("`{v}` is not a number from 1 to 100000")),
+        },
+        show: |s| s.max_peers.to_string(),
+    },
+    Key {
+        name: "state-dir",
+        doc: "directory for resume data",
+        example: "\"~/.local/state/samara\"",
+        set: |s, v| directory(v).map(|x| s.state_dir = Some(x)),
+        show: |s| {
+            s.state_dir.as_ref().map_or_else(|| "none".to_owned(), |d| d.display().to_string())
+        },
+    },
+    Key {
+        name: "preallocate",
+        doc: "reserve the whole space of a download first",
+        example: "false",
+        set: |s, v| boolean(v).map(|x| s.preallocate = x),
+        show: |s| s.preallocate.to_string(),
+    },
+    Key {
+        name: "sequential",
+        doc: "fetch pieces in order",
+        example: "false",
+        set: |s, v| boolean(v).map(|x| s.sequential = x),
+        show: |s| s.sequential.to_string(),
+    },
+    Key {
+        name: "seed-ratio",
+        doc: "seed a finished download up to this ratio",
+        example: "1.0",
+        set: |s, v| units::parse_ratio(v).map(|x| s.seed_ratio = Some(x)),
+        show: |s| s.seed_ratio.map_or_else(|| "no seeding".to_owned(), |r| r.to_string()),
+    },
+    Key {
+        name: "seed-time",
+        doc: "seed a finished download for this long",
+        example: "\"2h\"",
+        set: |s, v| units::parse_duration(v).map(|x| s.seed_time = Some(x)),
+        show: |s| s.seed_time.map_or_else(|| "no seeding".to_owned(), units::duration_typed),
+    },
+    Key {
+        name: "color",
+        doc: "colours: auto, always or never",
+        example: "\"auto\"",
+        set: |s, v| {
+            ColorWhen::from_str(v, true)
+                .map(|c| s.color = c)
+                .map_err(|_| format!("`{v}` is not auto, always or never"))
+        },
+        show: |s| format!("{:?}", s.color).to_lowercase(),
+    },
+];
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("`{text}` is not true or false")),
+    }
+}
+
+fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty() && *part != "all")
+        .map(|part| part.parse().map_err(|_| format!("`{part}` is not an IP address")))
+        .collect()
+}
+
+/// A directory; no shell expands `~` in a file, so it is done here.
+fn directory(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("an empty path".to_owned());
+    }
+    let home = directories::BaseDirs::new();
+    Ok(match (text.strip_prefix('~'), home) {
+        (Some(""), Some(home)) => home.home_dir().to_owned(),
+        (Some(rest), Some(home)) if rest.starts_with('/') => home.home_dir().join(&rest[1..]),
+        _ => PathBuf::from(text),
+    })
+}

@@ -1,0 +1,74 @@
+use super::*;
+use std::io::Write;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a Origin {
+    &loaded.origins[position(key).unwrap()]
+}
+
+#[test]
+fn the_environment_stands_above_the_file_and_the_file_above_the_default() {
+    let file = file("port = 7000\nlimit_up = '1M'\nbind = ['::1', '127.0.0.1']\n");
+    let loaded = load(Some(file.path()), env(&[("SAMARA_PORT", "8000"), ("HOME", "x")])).unwrap();
+    assert_eq!((loaded.settings.port, loaded.settings.limit_up), (Some(8000), Some(1 << 20)));
+    assert_eq!(loaded.settings.bind.len(), 2);
+    assert_eq!(origin(&loaded, "port"), &Origin::Env("SAMARA_PORT".to_owned()));
+    assert_eq!(origin(&loaded, "limit-up"), &Origin::File(file.path().to_owned()));
+    assert_eq!(origin(&loaded, "limit-down"), &Origin::Default);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    let file = file("limt-up = '1M'\n");
+    let failure = load(Some(file.path()), []).unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    assert!(failure.what.contains("unknown option `limt-up`"), "{failure}");
+    assert!(failure.hint.unwrap().contains("did you mean `limit-up`?"));
+}
+
+#[test]
+fn wrong_values_name_their_place() {
+    for (text, expected) in [
+        ("port = 70000", "`70000` is not a port"),
+        ("limit-up = 'fast'", "not a rate"),
+        ("bind = 'here'", "not an IP address"),
+        ("sequential = 3", "not true or false"),
+        ("[output]\nx = 1", "not a table"),
+        ("port = ", "1"),
+    ] {
+        let file = file(text);
+        let failure = load(Some(file.path()), []).unwrap_err();
+        assert!(failure.what.contains(expected), "{failure}");
+        assert!(failure.what.contains(file.path().to_str().unwrap()), "{failure}");
+    }
+    let failure = load(None, env(&[("SAMARA_SEED_TIME", "soon")])).unwrap_err();
+    assert!(failure.what.starts_with("$SAMARA_SEED_TIME"), "{failure}");
+}
+
+#[test]
+fn a_chosen_file_must_exist_and_a_near_miss_in_the_environment_warns() {
+    assert_eq!(load(Some(Path::new("/no/such/file")), []).unwrap_err().exit, Exit::Usage);
+    assert_eq!(load(None, env(&[(ENV_FILE, "/no/such/file")])).unwrap_err().exit, Exit::Usage);
+    let loaded = load(None, env(&[("SAMARA_LIMT_UP", "1"), ("SAMARA_ELSEWHERE", "1")])).unwrap();
+    assert_eq!(loaded.warnings.len(), 1);
+    assert!(loaded.warnings[0].contains("$SAMARA_LIMIT_UP"));
+}
+
+/// The template that `samara config --template` prints must be accepted once its lines are uncommented.
+#[test]
+fn every_example_is_valid_and_every_value_can_be_shown() {
+    for key in KEYS {
+        let file = file(&format!("{} = {}\n", key.name, key.example));
+        let loaded = load(Some(file.path()), []).unwrap();
+        assert!(!(key.show)(&loaded.settings).is_empty());
+    }
+}

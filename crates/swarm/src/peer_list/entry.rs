@@ -15,7 +15,10 @@ const RECONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) source: PeerSource,
+    /// What became of our own dial.
     pub(super) state: State,
+    /// Connections that the peer dialled itself.
+    pub(super) incoming: u32,
     /// Failures since it was last of use.
     pub(super) failures: u32,
     /// Not to be dialled before this.
@@ -45,12 +48,18 @@ impl Entry {
         Self {
             source,
             state: State::Idle,
+            incoming: 0,
             failures: 0,
             ready_at: now,
             priority,
             upload_only: false,
             proven: false,
         }
+    }
+
+    /// Whether there is neither a connection nor a dial.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == State::Idle && self.incoming == 0
     }
 
     pub(super) fn is_users(&self) -> bool {
@@ -73,12 +82,11 @@ impl Entry {
         // Up to a quarter more by lot, so that those that failed together do not come back together.
         let millis = usize::try_from(pause.as_millis() / 4).unwrap_or(usize::MAX);
         self.ready_at = now + pause + Duration::from_millis(rng.below(millis + 1) as u64);
-        self.state = State::Idle;
     }
 
     /// A connection that was of use ended.
     pub(super) fn on_useful_end(&mut self, now: Instant) {
-        (self.failures, self.proven, self.state) = (0, true, State::Idle);
+        (self.failures, self.proven) = (0, true);
         self.ready_at = now + RECONNECT;
     }
 }

@@ -61,7 +61,7 @@ pub struct PeerList {
     /// Connections and dials.
     subnets: BTreeMap<Subnet, usize>,
     /// Each connection by the address its socket tells, with the address in the list that it belongs to.
-    connections: BTreeMap<SocketAddr, Option<SocketAddr>>,
+    connections: BTreeMap<SocketAddr, Option<Link>>,
     bans: BTreeSet<Ban>,
     bans_by_age: VecDeque<Ban>,
     own: VecDeque<SocketAddr>,
@@ -70,6 +70,13 @@ pub struct PeerList {
     seeding: bool,
     seed: u64,
     rng: Rng,
+}
+
+/// The entry that a connection belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Link {
+    addr: SocketAddr,
+    dialled: bool,
 }
 
 /// On the user's own networks one address stands for many peers, so there a ban is for one port.
@@ -189,7 +196,7 @@ impl PeerList {
         if known.is_some() {
             self.edit(now, addr, |entry| entry.state = State::Connected);
         }
-        self.connections.insert(addr, known.map(|_| addr));
+        self.connections.insert(addr, known.map(|_| Link { addr, dialled: true }));
     }
 
     /// A peer that dialled us from `addr` told the port on which it listens (BEP 10): it can be dialled later.
@@ -201,9 +208,9 @@ impl PeerList {
         let mut listens = addr;
         listens.set_port(port);
         self.add(now, listens, PeerSource::Incoming);
-        if self.entries.get(&listens).is_some_and(|entry| entry.state == State::Idle) {
-            self.edit(now, listens, |entry| entry.state = State::Connected);
-            self.connections.insert(addr, Some(listens));
+        if self.entries.contains_key(&listens) {
+            self.edit(now, listens, |entry| entry.incoming += 1);
+            self.connections.insert(addr, Some(Link { addr: listens, dialled: false }));
         }
     }
 
@@ -212,7 +219,13 @@ impl PeerList {
         let addr = normal(addr);
         if self.entries.get(&addr).is_some_and(|entry| entry.state == State::Dialing) {
             let mut rng = self.rng.clone();
-            self.edit(now, addr, |entry| entry.on_failed(now, &mut rng));
+            self.edit(now, addr, |entry| {
+                entry.state = State::Idle;
+                // It may have been refused only because the peer dialled us meanwhile.
+                if entry.incoming == 0 {
+                    entry.on_failed(now, &mut rng);
+                }
+            });
             self.rng = rng;
             self.vacate(addr.ip());
         }
@@ -221,13 +234,15 @@ impl PeerList {
     /// A connection ended. `useful`: whether anything was exchanged with the peer; if not, it counts as a failure.
     pub fn on_disconnected(&mut self, now: Instant, addr: SocketAddr, useful: bool) {
         let addr = normal(addr);
-        let Some(known) = self.connections.remove(&addr) else { return };
-        let is_ours = |known: &SocketAddr| {
-            self.entries.get(known).is_some_and(|entry| entry.state == State::Connected)
-        };
-        if let Some(known) = known.filter(is_ours) {
+        let Some(link) = self.connections.remove(&addr) else { return };
+        if let Some(link) = link {
             let mut rng = self.rng.clone();
-            self.edit(now, known, |entry| {
+            self.edit(now, link.addr, |entry| {
+                if link.dialled {
+                    entry.state = State::Idle;
+                } else {
+                    entry.incoming = entry.incoming.saturating_sub(1);
+                }
                 if useful { entry.on_useful_end(now) } else { entry.on_failed(now, &mut rng) }
             });
             self.rng = rng;
@@ -237,8 +252,8 @@ impl PeerList {
 
     /// A connected peer said whether it only uploads (BEP 21), or turned out to have everything.
     pub fn set_upload_only(&mut self, now: Instant, addr: SocketAddr, upload_only: bool) {
-        if let Some(&Some(known)) = self.connections.get(&normal(addr)) {
-            self.edit(now, known, |entry| entry.upload_only = upload_only);
+        if let Some(&Some(link)) = self.connections.get(&normal(addr)) {
+            self.edit(now, link.addr, |entry| entry.upload_only = upload_only);
         }
     }
 
@@ -359,7 +374,7 @@ impl PeerList {
     /// Changes an entry and puts it where it then belongs.
     fn edit(&mut self, now: Instant, addr: SocketAddr, change: impl FnOnce(&mut Entry)) {
         let Some(entry) = self.entries.get_mut(&addr) else { return };
-        if entry.state == State::Idle {
+        if entry.is_idle() {
             self.queues.remove(addr, entry);
         }
         let source = entry.source;
@@ -374,7 +389,7 @@ impl PeerList {
 
     fn index(&mut self, now: Instant, addr: SocketAddr) {
         if let Some(entry) = self.entries.get(&addr)
-            && entry.state == State::Idle
+            && entry.is_idle()
         {
             self.queues.add(now, addr, entry, self.seeding && entry.upload_only);
         }
@@ -391,10 +406,10 @@ impl PeerList {
     fn remove(&mut self, addr: SocketAddr) {
         let Some(entry) = self.entries.remove(&addr) else { return };
         *self.per_source.entry(entry.source).or_default() -= 1;
-        match entry.state {
-            State::Idle => self.queues.remove(addr, &entry),
-            State::Dialing => self.vacate(addr.ip()),
-            State::Connected => {}
+        if entry.is_idle() {
+            self.queues.remove(addr, &entry);
+        } else if entry.state == State::Dialing {
+            self.vacate(addr.ip());
         }
         // Had it been let out of the park, another may take its turn.
         self.queues.unpark_one(Subnet::of(addr.ip()));

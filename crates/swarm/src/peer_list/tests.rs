@@ -146,6 +146,21 @@ fn who_dials_us_is_dialled_back_only_after_it_left() {
 }
 
 #[test]
+fn a_dial_that_crosses_theirs_is_no_failure_and_not_repeated() {
+    let mut l = list(10, 9);
+    l.add(t(0), nth(0), Tracker);
+    assert_eq!(l.next_to_dial(t(0), 9), [nth(0)]);
+    l.on_connected(t(0), a("11.0.0.1:50000"), false);
+    l.on_listen_port(t(0), a("11.0.0.1:50000"), 6881);
+    // Refused as a duplicate.
+    l.on_failed(t(1), nth(0));
+    assert_eq!(l.next_ready(t(1)), None);
+    l.on_disconnected(t(50), a("11.0.0.1:50000"), true);
+    assert_eq!(l.next_ready(t(50)), Some(t(60)));
+    assert_eq!(l.next_to_dial(t(60), 9), [nth(0)]);
+}
+
+#[test]
 fn outsiders_hold_a_quarter_at_most() {
     let mut l = list(100, 9);
     for n in 0..200 {
@@ -241,17 +256,17 @@ fn check(l: &PeerList) {
         *subnets.entry(Subnet::of(addr.ip())).or_default() += 1;
     }
     assert_eq!(subnets, l.subnets);
-    let linked: BTreeSet<_> = l.connections.values().flatten().collect();
     for (addr, entry) in &l.entries {
-        assert!(entry.state != State::Connected || linked.contains(addr));
-        assert_eq!(
-            l.queues.places(*addr, entry),
-            match entry.state {
-                State::Idle if l.seeding && entry.upload_only => (0, !entry.is_users()),
-                State::Idle => (1, !entry.is_users()),
-                State::Dialing | State::Connected => (0, false),
-            }
-        );
+        let links = |dialled| {
+            let links = l.connections.values().flatten();
+            links.filter(|link| link.addr == *addr && link.dialled == dialled).count()
+        };
+        assert_eq!(links(true), usize::from(entry.state == State::Connected));
+        assert_eq!(links(false), entry.incoming as usize);
+        let asleep = l.seeding && entry.upload_only;
+        let queues = usize::from(entry.is_idle() && !asleep);
+        let forgettable = entry.is_idle() && !entry.is_users();
+        assert_eq!(l.queues.places(*addr, entry), (queues, forgettable));
     }
     assert!(l.queues.total() <= 2 * l.entries.len());
 }

@@ -142,3 +142,12 @@ def reference_clients():
     if rqbit := os.environ.get("RQBIT"):
         found.append(clients.Rqbit(rqbit))
     return found
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    from test_link import FIGURES
+
+    if figures := config.stash.get(FIGURES, []):
+        terminalreporter.section("figures")
+        for name, line in figures:
+            terminalreporter.write_line(f"{name}: {line}")

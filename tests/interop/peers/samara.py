@@ -44,6 +44,15 @@ class Samara:
             args += ["--peer", peer]
         return SamaraTransfer(self.start(lab, *args, prefix=prefix), host, port)
 
+    def download_and_stay(self, lab, torrent, into, peers=(), *options):
+        """A download that goes on to seed, for longer than any test takes."""
+        host = net.new_address()
+        port = net.free_port(host)
+        args = ["download", torrent.path, "-o", into, "--port", port, "--bind", host, "--seed-time", "1h", "--json", *options]
+        for peer in peers:
+            args += ["--peer", peer]
+        return SamaraTransfer(self.start(lab, *args), host, port)
+
 
 class SamaraTransfer(Transfer):
     def events(self):

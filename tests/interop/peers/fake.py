@@ -1,0 +1,241 @@
+"""A small BitTorrent peer of our own, for what honest clients never do: it lies, dawdles, babbles and dies as a script tells it.
+
+A script is a plain function that gets a `Conversation` and speaks it from start to end; every connection runs it in a thread of its own.
+All that the other side asks for is written down, so that a test can count it.
+"""
+
+import socket
+import struct
+import threading
+from collections import Counter
+
+from peers import net
+from peers.process import DEADLINE_S, wait_for
+
+CHOKE, UNCHOKE, INTERESTED, NOT_INTERESTED, HAVE, BITFIELD, REQUEST, PIECE, CANCEL = range(9)
+KEEP_ALIVE = -1
+EXTENDED = 20
+BLOCK = 16384
+
+
+class Closed(Exception):
+    """The other side is gone, or we are."""
+
+
+class Conversation:
+    """One connection, plain and blocking. `peer` is the Fake it belongs to."""
+
+    def __init__(self, peer, sock):
+        self.peer = peer
+        self.torrent = peer.torrent
+        self._sock = sock
+        sock.settimeout(DEADLINE_S)
+
+    def raw(self, data):
+        """Sends bytes as they are."""
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            raise Closed from error
+
+    def take(self, count):
+        """Exactly `count` bytes from the other side."""
+        data = b""
+        while len(data) < count:
+            try:
+                more = self._sock.recv(count - len(data))
+            except OSError as error:
+                raise Closed from error
+            if not more:
+                raise Closed
+            data += more
+        return data
+
+    def handshake(self, first=True, extensions=False):
+        """Both handshakes; `first` when we dialled. Reserved bits are zero unless the extension protocol is asked for."""
+        reserved = bytes([0, 0, 0, 0, 0, 0x10, 0, 0]) if extensions else bytes(8)
+        ours = b"\x13BitTorrent protocol" + reserved + self.torrent.info_hash + self.peer.peer_id
+        if first:
+            self.raw(ours)
+        theirs = self.take(68)
+        if not first:
+            self.raw(ours)
+        return theirs
+
+    def send(self, kind, payload=b""):
+        self.raw(struct.pack(">IB", 1 + len(payload), kind) + payload)
+
+    def keep_alive(self):
+        self.raw(bytes(4))
+
+    def have(self, index):
+        self.send(HAVE, struct.pack(">I", index))
+
+    def bitfield(self, pieces=None):
+        """All pieces, or those given."""
+        count = self.torrent.payload.piece_count
+        bits = bytearray(-(-count // 8))
+        for index in range(count) if pieces is None else pieces:
+            bits[index // 8] |= 0x80 >> index % 8
+        self.send(BITFIELD, bytes(bits))
+
+    def block(self, index, begin, length):
+        """The bytes of a block as they should be."""
+        start = index * self.torrent.payload.piece_length + begin
+        return self.peer.content[start : start + length]
+
+    def serve(self, index, begin, length, data=None):
+        """Answers a request, with the right bytes unless others are given."""
+        data = self.block(index, begin, length) if data is None else data
+        self.send(PIECE, struct.pack(">II", index, begin) + data)
+        self.peer.note_served(index, begin, len(data))
+
+    def message(self):
+        """The next message, as (kind, payload); requests are written down."""
+        length = struct.unpack(">I", self.take(4))[0]
+        if length == 0:
+            return KEEP_ALIVE, b""
+        body = self.take(length)
+        kind, payload = body[0], body[1:]
+        if kind == REQUEST:
+            self.peer.note_requested(*struct.unpack(">III", payload))
+        elif kind == HAVE:
+            self.peer.note_have(struct.unpack(">I", payload)[0])
+        return kind, payload
+
+    def requests(self):
+        """The requests of the other side, as (index, begin, length), for as long as it speaks; unchokes it when it is interested."""
+        while True:
+            kind, payload = self.message()
+            if kind == INTERESTED:
+                self.send(UNCHOKE)
+            elif kind == REQUEST:
+                yield struct.unpack(">III", payload)
+
+    def until(self, kind):
+        """Reads on until a message of this kind, and returns its payload."""
+        while True:
+            got, payload = self.message()
+            if got == kind:
+                return payload
+
+    def silence(self):
+        """Reads all that comes and says nothing, until the other side hangs up."""
+        while True:
+            self.message()
+
+    def close(self):
+        self._sock.close()
+
+
+class Fake:
+    """A listening peer. `script(conversation)` runs for each connection; its end closes the connection."""
+
+    def __init__(self, lab, torrent, script, content=None, host=None):
+        self.torrent = torrent
+        self.content = torrent.payload.read() if content is None else content
+        self.script = script
+        self.peer_id = b"-XX0001-" + str(id(self)).encode()[-12:].rjust(12, b"0")
+        self.connections = 0
+        self.hung_up = 0  # connections that the other side ended
+        self.requested = Counter()  # (index, begin, length)
+        self.served = Counter()  # (index, begin, length)
+        self.haves = set()
+        self.failures = []
+        self._lock = threading.Lock()
+        self._open = set()
+        self._listener = socket.create_server((host or net.new_address(), 0))
+        self.host, self.port = self._listener.getsockname()
+        lab.closing(self)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self):
+        return f"{self.host}:{self.port}"
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self.connections += 1
+                self._open.add(sock)
+            threading.Thread(target=self._speak, args=(sock,), daemon=True).start()
+
+    def _speak(self, sock):
+        try:
+            self.script(Conversation(self, sock))
+        except Closed:
+            self.hung_up += 1
+        except Exception as error:  # noqa: BLE001 - a fault of the script itself: the test has to see it
+            self.failures.append(repr(error))
+        finally:
+            with self._lock:
+                self._open.discard(sock)
+            sock.close()
+
+    def note_requested(self, index, begin, length):
+        with self._lock:
+            self.requested[index, begin, length] += 1
+
+    def note_served(self, index, begin, length):
+        with self._lock:
+            self.served[index, begin, length] += 1
+
+    def note_have(self, index):
+        with self._lock:
+            self.haves.add(index)
+
+    def served_bytes(self):
+        with self._lock:
+            return sum(length * times for (_, _, length), times in self.served.items())
+
+    def request_count(self):
+        with self._lock:
+            return sum(self.requested.values())
+
+    def wait(self, what, condition, timeout=None):
+        """Waits until `condition(self)` holds."""
+        wait_for(what, lambda: condition(self), timeout)
+
+    def close(self):
+        self._listener.close()
+        with self._lock:
+            for sock in self._open:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+
+def dial(lab, torrent, address, content=b""):
+    """A conversation that we begin, as a leech towards a seed under test."""
+
+    class Caller:
+        peer_id = b"-XX0002-interopcallr"
+
+        def __init__(self):
+            self.torrent, self.content = torrent, content
+
+        def note_requested(self, *_):
+            pass
+
+        def note_served(self, *_):
+            pass
+
+        def note_have(self, *_):
+            pass
+
+    host, port = address.rsplit(":", 1)
+    sock = socket.create_connection((host, int(port)), DEADLINE_S, source_address=(net.new_address(), 0))
+    return lab.closing(Conversation(Caller(), sock))
+
+
+def honest(talk):
+    """A seed as it should be."""
+    talk.handshake()
+    talk.bitfield()
+    for request in talk.requests():
+        talk.serve(*request)

@@ -5,7 +5,8 @@
 //!
 //! Pieces at the edge of a wanted file reach into its neighbours. Where a neighbour is not wanted and not there, its
 //! bytes are kept aside in one hidden, sparse file, each at its offset in the linear space, so that no unwanted file
-//! appears. When the neighbour is wanted later, they are moved to their place.
+//! appears. When the neighbour is wanted later, they are moved to their place. Until it is told what is wanted, a
+//! storage finds what an earlier session kept aside, and moves it as soon as its file is written to.
 
 use crate::beneath::{self, Access, Root};
 use crate::file_pool::FilePool;
@@ -38,9 +39,18 @@ pub struct DirStorage {
     symlinks: bool,
     /// Files whose bytes are kept aside. Held for reading during every transfer, so that none goes to the old place
     /// while bytes are moved to the new one.
-    aside: RwLock<BTreeSet<FileIndex>>,
+    /// `None` until somebody looked.
+    aside: RwLock<Option<Aside>>,
     /// Directories with entries that are not durable yet, by path below the root.
     unsynced: Mutex<BTreeSet<String>>,
+}
+
+/// Which files have their bytes kept aside.
+#[derive(Debug, Default)]
+struct Aside {
+    files: BTreeSet<FileIndex>,
+    /// Whether that was told, and not found.
+    told: bool,
 }
 
 /// A file on disk, and where in it the bytes of a torrent's file begin.
@@ -69,12 +79,55 @@ impl DirStorage {
         self.layout.files().get(file.as_usize()).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
-    fn aside(&self) -> RwLockReadGuard<'_, BTreeSet<FileIndex>> {
-        self.aside.read().unwrap_or_else(PoisonError::into_inner)
+    /// Which files are kept aside; looks if nobody did yet.
+    fn aside(&self) -> io::Result<RwLockReadGuard<'_, Option<Aside>>> {
+        loop {
+            let aside = self.aside.read().unwrap_or_else(PoisonError::into_inner);
+            if aside.is_some() {
+                return Ok(aside);
+            }
+            drop(aside);
+            let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
+            if aside.is_none() {
+                *aside = Some(self.find_aside()?);
+            }
+        }
     }
 
-    fn place(&self, aside: &BTreeSet<FileIndex>, file: FileIndex) -> io::Result<Place<'_>> {
-        if aside.contains(&file) { self.place_aside(file) } else { self.own_place(file) }
+    /// What an earlier session may have kept aside: something of every file that is not there.
+    fn find_aside(&self) -> io::Result<Aside> {
+        let mut found = Aside::default();
+        if self.identity_of(self.place_aside(FileIndex(0))?)?.is_some() {
+            for file in self.files_with_bytes() {
+                if self.identity_of(self.own_place(file)?)?.is_none() {
+                    found.files.insert(file);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Moves what is kept aside of `file` to its place before the first write to it, unless it was told to be unwanted.
+    fn settle(&self, file: FileIndex) -> io::Result<()> {
+        let is_found = |aside: &Aside| !aside.told && aside.files.contains(&file);
+        if self.aside()?.as_ref().is_some_and(is_found) {
+            let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(aside) = aside.as_mut().filter(|aside| is_found(aside)) {
+                self.bring_back(file)?;
+                aside.files.remove(&file);
+            }
+        }
+        Ok(())
+    }
+
+    fn files_with_bytes(&self) -> impl Iterator<Item = FileIndex> + '_ {
+        let has_bytes = |(_, f): &(u32, &LayoutFile)| f.is_stored() && f.len > 0;
+        (0u32..).zip(self.layout.files()).filter(has_bytes).map(|(index, _)| FileIndex(index))
+    }
+
+    fn place(&self, aside: &Option<Aside>, file: FileIndex) -> io::Result<Place<'_>> {
+        let is_aside = aside.as_ref().is_some_and(|aside| aside.files.contains(&file));
+        if is_aside { self.place_aside(file) } else { self.own_place(file) }
     }
 
     fn own_place(&self, file: FileIndex) -> io::Result<Place<'_>> {
@@ -254,19 +307,20 @@ impl DirStorage {
 
 impl Storage for DirStorage {
     fn read_at(&self, file: FileIndex, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let aside = self.aside();
+        let aside = self.aside()?;
         let place = self.place(&aside, file)?;
         positional::read_at(&*self.open(place)?, place.base + offset, buf)
     }
 
     fn write_at(&self, file: FileIndex, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let aside = self.aside();
+        self.settle(file)?;
+        let aside = self.aside()?;
         let place = self.place(&aside, file)?;
         positional::write_at(&*self.open_for_write(place)?, place.base + offset, bufs)
     }
 
     fn sync(&self, file: FileIndex) -> io::Result<()> {
-        let aside = self.aside();
+        let aside = self.aside()?;
         self.open(self.place(&aside, file)?)?.sync_data()
     }
 
@@ -284,7 +338,7 @@ impl Storage for DirStorage {
     }
 
     fn identity(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
-        let aside = self.aside();
+        let aside = self.aside()?;
         let place = self.place(&aside, file)?;
         let len = self.entry(file)?.len;
         let identity = self.identity_of(place)?;
@@ -297,26 +351,23 @@ impl Storage for DirStorage {
 
     fn set_wanted(&self, wanted: Option<&Bitfield>) -> io::Result<()> {
         let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
-        let holds_some = self.identity_of(self.place_aside(FileIndex(0))?)?.is_some();
+        let kept = self.place_aside(FileIndex(0))?;
+        let holds_some = self.identity_of(kept)?.is_some();
         let mut next = BTreeSet::new();
-        for (index, entry) in (0u32..).zip(self.layout.files()) {
-            let file = FileIndex(index);
-            if !entry.is_stored() || entry.len == 0 {
-                continue;
-            }
-            let is_wanted = wanted.is_none_or(|set| set.has(PieceIndex(index)));
+        for file in self.files_with_bytes() {
+            let is_wanted = wanted.is_none_or(|set| set.has(PieceIndex(file.0)));
             if !is_wanted && self.identity_of(self.own_place(file)?)?.is_none() {
                 next.insert(file);
             } else if holds_some {
                 self.bring_back(file)?;
-                aside.remove(&file);
+                aside.get_or_insert_default().files.remove(&file);
             }
         }
         if next.is_empty() && holds_some {
             self.sync_names()?;
-            self.remove(self.place_aside(FileIndex(0))?)?;
+            self.remove(kept)?;
         }
-        *aside = next;
+        *aside = Some(Aside { files: next, told: true });
         Ok(())
     }
 
@@ -357,8 +408,10 @@ impl Storage for DirStorage {
         offset: u64,
         buf: &mut [u8],
     ) -> io::Result<Option<usize>> {
-        // Bytes are being moved: that would be waiting.
-        let Ok(aside) = self.aside.try_read() else { return Ok(None) };
+        // Bytes are being moved, or nobody looked yet: that would be waiting.
+        let Some(aside) = self.aside.try_read().ok().filter(|a| a.is_some()) else {
+            return Ok(None);
+        };
         let place = self.place(&aside, file)?;
         match self.pool.get((self.id, place.number), false) {
             Some(open) => positional::try_read_at(&open, place.base + offset, buf),
@@ -367,7 +420,7 @@ impl Storage for DirStorage {
     }
 
     fn sendable(&self, file: FileIndex) -> Option<Arc<File>> {
-        let aside = self.aside.try_read().ok()?;
+        let aside = self.aside.try_read().ok().filter(|a| a.is_some())?;
         let place = self.place(&aside, file).ok().filter(|place| place.number != ASIDE)?;
         self.pool.get((self.id, place.number), false)
     }

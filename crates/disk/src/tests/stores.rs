@@ -279,8 +279,11 @@ fn bytes_of_unwanted_files_are_kept_aside_until_wanted() {
     }
     let disk = disk(1);
     let store = sample.open(&disk, dir.path());
+    let before = wait(|reply| store.identities(reply)).unwrap();
+    assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces, "before it is told again");
     wait(|reply| store.prepare(only_middle(), reply)).unwrap();
     assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces, "after a restart");
+    assert_eq!(before, wait(|reply| store.identities(reply)).unwrap());
     let across = BlockRef { piece: PieceIndex(1), begin: 0, len: 16_384 };
     assert_eq!(wait(|reply| store.read(across, reply)).unwrap(), sample.block(across));
     wait(|reply| store.prepare(None, reply)).unwrap();
@@ -359,4 +362,28 @@ fn a_parsed_torrent_is_opened() {
     let outcome = wait(|reply| memory.write_piece(PieceIndex(1), blocks, false, reply));
     assert!(matches!(outcome, PieceOutcome::Verified { .. }));
     assert_eq!(check(&memory).iter().collect::<Vec<_>>(), [PieceIndex(1)]);
+}
+
+#[test]
+fn a_write_before_it_is_told_what_is_wanted_moves_what_was_kept_aside() {
+    let sample = Sample::new(&[20_000, 40_000, 60_000], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let disk = disk(1);
+        let store = sample.open(&disk, dir.path());
+        let mut wanted = Bitfield::empty(3);
+        wanted.insert(PieceIndex(1));
+        wait(|reply| store.prepare(Some(wanted), reply)).unwrap();
+        write_all(&sample, &disk, &store, &[1, 2, 3]);
+    }
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    write_all(&sample, &disk, &store, &[5]);
+    assert!(dir.path().join("torrent/file2").exists());
+    let there: Vec<_> = check(&store).iter().map(|p| p.0).collect();
+    assert_eq!(there, [1, 2, 3, 5]);
+    wait(|reply| store.prepare(None, reply)).unwrap();
+    write_all(&sample, &disk, &store, &[0, 4, 6, 7]);
+    sample.assert_files(dir.path());
+    assert!(check(&store).is_full());
 }

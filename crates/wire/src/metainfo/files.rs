@@ -68,20 +68,20 @@ pub(super) fn read_v2(
     let root = (!single).then_some(name);
     let align = u64::from(piece_len);
     let mut list = Collector { rules, files: Vec::new(), path_bytes: 0, align, offset: 0 };
-    let mut path = PathBuilder::new(rules, root);
+    let mut at = PathBuilder::new(rules, root);
     // The directories being read, and where the path stands in each.
-    let mut open: Vec<(DictIter<'_, '_>, Mark)> = alloc::vec![(tree.into_iter(), path.mark())];
+    let mut open: Vec<(DictIter<'_, '_>, Mark)> = alloc::vec![(tree.into_iter(), at.mark())];
     while let Some((entries, mark)) = open.last_mut() {
-        path.reset(*mark);
+        at.reset(*mark);
         let Some((key, value)) = entries.next() else {
             open.pop();
             continue;
         };
-        let malformed = || MetainfoError::FileTree(String::from_utf8_lossy(key).into_owned());
+        let malformed = || MetainfoError::FileTree(path::excerpt(&String::from_utf8_lossy(key)));
         let entry = value.as_dict().ok_or_else(malformed)?;
-        path.push(key)?;
+        at.push(key)?;
         let Some(file) = entry.get(b"") else {
-            open.push((entry.into_iter(), path.mark()));
+            open.push((entry.into_iter(), at.mark()));
             continue;
         };
         let file =
@@ -90,7 +90,7 @@ pub(super) fn read_v2(
         attributes.flags.padding = false;
         let len = file.get_int(b"length").or(attributes.symlink.then_some(0));
         let len = len.ok_or(MetainfoError::Field("length"))?;
-        list.push(path.build()?, len, attributes, file, root)?;
+        list.push(at.build()?, len, attributes, file, root)?;
         list.take_pieces_root(file)?;
     }
     if list.files.is_empty() {

@@ -44,6 +44,9 @@ pub const MAX_ELEMENTS: usize = 64;
 /// Most files of one torrent that are renamed because another has their path.
 const MAX_COLLISIONS: usize = 500;
 
+/// Most numbers tried for one of them, so that a torrent full of numbered names costs no time.
+const MAX_ATTEMPTS: u32 = 1000;
+
 /// Longest extension that is kept when an element is cut, in bytes with its dot.
 const MAX_EXTENSION_BYTES: usize = 20;
 
@@ -219,10 +222,10 @@ pub(super) fn safe_element(raw: &[u8], rules: PathRules) -> Result<Option<String
         .map(|c| if c.is_control() { '_' } else { c })
         .collect();
     if text.split(['/', '\\']).any(|part| part == "..") {
-        return Err(PathError::Parent(text));
+        return Err(PathError::Parent(excerpt(&text)));
     }
     if is_absolute(&text) {
-        return Err(PathError::Absolute(text));
+        return Err(PathError::Absolute(excerpt(&text)));
     }
     if text.is_empty() || text == "." {
         return Ok(None);
@@ -299,7 +302,10 @@ pub(super) fn resolve_collisions<'a>(
     paths: impl Iterator<Item = &'a mut FilePath>,
     rules: PathRules,
 ) -> Result<(), PathError> {
-    let key = |text: &str| if rules.fold_case { text.to_lowercase() } else { text.to_owned() };
+    let key = |text: &str| {
+        let text = text.replace('/', SEPARATOR);
+        if rules.fold_case { text.to_lowercase() } else { text }
+    };
     let mut seen = BTreeSet::new();
     let mut collisions = 0;
     for path in paths {
@@ -310,15 +316,9 @@ pub(super) fn resolve_collisions<'a>(
         if collisions > MAX_COLLISIONS {
             return Err(PathError::TooManyCollisions);
         }
-        // Ends: each failure is a path seen, and those are finite.
-        let mut number = 2u32;
-        *path = loop {
-            let candidate = numbered(path, number);
-            if seen.insert(key(&candidate.0)) {
-                break candidate;
-            }
-            number += 1;
-        };
+        let mut candidates = (2..MAX_ATTEMPTS).map(|number| numbered(path, number));
+        let free = candidates.find(|candidate| seen.insert(key(&candidate.0)));
+        *path = free.ok_or(PathError::TooManyCollisions)?;
     }
     refuse_files_that_are_directories(&seen)
 }
@@ -333,16 +333,22 @@ fn numbered(path: &FilePath, number: u32) -> FilePath {
     FilePath(format!("{parent}{stem}{suffix}{extension}").into())
 }
 
+/// Stands for `/` while paths are compared. It sorts before all that an element can hold, so a file and what would
+/// be inside it are neighbours.
+const SEPARATOR: &str = "\0";
+
 fn refuse_files_that_are_directories(paths: &BTreeSet<String>) -> Result<(), PathError> {
-    for path in paths {
-        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-        for parent in parents {
-            if paths.contains(parent) {
-                return Err(PathError::FileIsDirectory(parent.to_owned()));
-            }
+    for (file, next) in paths.iter().zip(paths.iter().skip(1)) {
+        if next.strip_prefix(&**file).is_some_and(|rest| rest.starts_with(SEPARATOR)) {
+            return Err(PathError::FileIsDirectory(file.replace(SEPARATOR, "/")));
         }
     }
     Ok(())
+}
+
+/// Enough of some untrusted text to recognise it in a message, safe to print.
+pub(super) fn excerpt(text: &str) -> String {
+    text.chars().filter(|&c| !c.is_control() && !turns_direction(c)).take(100).collect()
 }
 
 #[cfg(test)]
@@ -454,13 +460,17 @@ mod tests {
         assert_eq!(resolve(&["A/x", "a/X"], UNIX).unwrap(), ["A/x", "a/X"]);
         assert_eq!(resolve(&["A/x", "a/X"], WINDOWS).unwrap(), ["A/x", "a/X (2)"]);
         assert_eq!(
-            resolve(&["d/a/b", "d/a"], UNIX),
+            resolve(&["d/a/b", "d/a-", "d/a!x", "d/a"], UNIX),
             Err(PathError::FileIsDirectory("d/a".to_string()))
         );
+        assert!(resolve(&["d/a-/b", "d/a", "d/ab/c", "d/a!"], UNIX).is_ok());
         assert!(resolve(&["d/A/b", "d/a"], UNIX).is_ok());
         assert!(resolve(&["d/A/b", "d/a"], WINDOWS).is_err());
         assert!(resolve(&["x"; 501], UNIX).is_ok());
         assert_eq!(resolve(&["x"; 502], UNIX), Err(PathError::TooManyCollisions));
+        let numbered: Vec<String> = (2..2000).map(|n| format!("x ({n})")).collect();
+        let numbered: Vec<&str> = numbered.iter().map(String::as_str).chain(["x", "x"]).collect();
+        assert_eq!(resolve(&numbered, UNIX), Err(PathError::TooManyCollisions));
         let long = "x".repeat(240);
         assert!(resolve(&[&long, &long], UNIX).unwrap()[1].len() <= 240);
     }

@@ -5,7 +5,7 @@ use crate::layout::Layout;
 use crate::storage::{Storage, read_full, write_full};
 use samara_wire::id::FileIndex;
 use std::collections::BTreeSet;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -96,13 +96,16 @@ impl LinearSpace {
 
     /// Makes everything durable whose write ended before this call.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
-        let files = std::mem::take(&mut *self.lock());
-        for &file in &files {
-            if let Err(e) = self.storage.sync(file) {
-                // All of them again: those that went well cost nothing the second time.
-                self.lock().extend(&files);
-                return Err(StorageError::new("flush", &self.storage.describe(file), &e));
+        let mut files = std::mem::take(&mut *self.lock());
+        let failed = files.iter().find_map(|&f| self.storage.sync(f).err().map(|e| (f, e)));
+        if let Some((file, e)) = failed {
+            // A file that was deleted under us is lost and told once; the others are tried again, and those that
+            // went well cost nothing the second time.
+            if e.kind() == io::ErrorKind::NotFound {
+                files.remove(&file);
             }
+            self.lock().append(&mut files);
+            return Err(StorageError::new("flush", &self.storage.describe(file), &e));
         }
         self.storage
             .sync_names()

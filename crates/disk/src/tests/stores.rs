@@ -225,6 +225,21 @@ fn a_directory_removed_under_us_is_made_again() {
 }
 
 #[test]
+fn a_file_deleted_before_the_flush_is_told_once() {
+    let sample = Sample::new(&[16_384, 16_384], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::start(DiskConfig { max_open_files: 1, ..DiskConfig::default() }).unwrap();
+    let store = sample.open(&disk, dir.path());
+    write_all(&sample, &disk, &store, &[0]);
+    write_all(&sample, &disk, &store, &[1]);
+    std::fs::remove_file(dir.path().join("torrent/file0")).unwrap();
+    let error = wait(|reply| store.sync(reply)).unwrap_err();
+    assert_eq!(error.kind, StorageErrorKind::NotFound);
+    let identities = wait(|reply| store.sync(reply)).unwrap();
+    assert!(!identities[0].exists && identities[1].exists);
+}
+
+#[test]
 fn more_files_than_may_be_open() {
     let sample = Sample::new(&[3_000; 200], 16_384, None);
     let dir = tempfile::tempdir().unwrap();

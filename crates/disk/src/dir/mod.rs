@@ -2,26 +2,23 @@
 //!
 //! Files are opened when first needed and kept in the pool that all torrents share. A file is created at the first
 //! write to it, with its directories, and never truncated: what lies there may be data nobody has checked yet.
-//!
-//! Pieces at the edge of a wanted file reach into its neighbours. Where a neighbour is not wanted and not there, its
-//! bytes are kept aside in one hidden, sparse file, each at its offset in the linear space, so that no unwanted file
-//! appears. When the neighbour is wanted later, they are moved to their place. Until it is told what is wanted, a
-//! storage finds what an earlier session kept aside, and moves it as soon as its file is written to.
+
+mod aside;
 
 use crate::beneath::{self, Access, Root};
 use crate::file_pool::FilePool;
 use crate::layout::{Layout, LayoutFile};
 use crate::positional;
 use crate::storage::{Allocation, FileIdentity, Storage};
+use aside::Aside;
 use samara_wire::bitfield::Bitfield;
-use samara_wire::id::{FileIndex, PieceIndex};
+use samara_wire::id::FileIndex;
 use samara_wire::metainfo::FilePath;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Numbers under which the pool keeps what is no file of the torrent.
 const ROOT: u32 = u32::MAX;
@@ -43,14 +40,6 @@ pub struct DirStorage {
     aside: RwLock<Option<Aside>>,
     /// Directories with entries that are not durable yet, by path below the root.
     unsynced: Mutex<BTreeSet<String>>,
-}
-
-/// Which files have their bytes kept aside.
-#[derive(Debug, Default)]
-struct Aside {
-    files: BTreeSet<FileIndex>,
-    /// Whether that was told, and not found.
-    told: bool,
 }
 
 /// A file on disk, and where in it the bytes of a torrent's file begin.
@@ -77,52 +66,6 @@ impl DirStorage {
 
     fn entry(&self, file: FileIndex) -> io::Result<&LayoutFile> {
         self.layout.files().get(file.as_usize()).ok_or_else(|| io::ErrorKind::InvalidInput.into())
-    }
-
-    /// Which files are kept aside; looks if nobody did yet.
-    fn aside(&self) -> io::Result<RwLockReadGuard<'_, Option<Aside>>> {
-        loop {
-            let aside = self.aside.read().unwrap_or_else(PoisonError::into_inner);
-            if aside.is_some() {
-                return Ok(aside);
-            }
-            drop(aside);
-            let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
-            if aside.is_none() {
-                *aside = Some(self.find_aside()?);
-            }
-        }
-    }
-
-    /// What an earlier session may have kept aside: something of every file that is not there.
-    fn find_aside(&self) -> io::Result<Aside> {
-        let mut found = Aside::default();
-        if self.identity_of(self.place_aside(FileIndex(0))?)?.is_some() {
-            for file in self.files_with_bytes() {
-                if self.identity_of(self.own_place(file)?)?.is_none() {
-                    found.files.insert(file);
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Moves what is kept aside of `file` to its place before the first write to it, unless it was told to be unwanted.
-    fn settle(&self, file: FileIndex) -> io::Result<()> {
-        let is_found = |aside: &Aside| !aside.told && aside.files.contains(&file);
-        if self.aside()?.as_ref().is_some_and(is_found) {
-            let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
-            if let Some(aside) = aside.as_mut().filter(|aside| is_found(aside)) {
-                self.bring_back(file)?;
-                aside.files.remove(&file);
-            }
-        }
-        Ok(())
-    }
-
-    fn files_with_bytes(&self) -> impl Iterator<Item = FileIndex> + '_ {
-        let has_bytes = |(_, f): &(u32, &LayoutFile)| f.is_stored() && f.len > 0;
-        (0u32..).zip(self.layout.files()).filter(has_bytes).map(|(index, _)| FileIndex(index))
     }
 
     fn place(&self, aside: &Option<Aside>, file: FileIndex) -> io::Result<Place<'_>> {
@@ -256,53 +199,6 @@ impl DirStorage {
             Err(e) => Err(e),
         }
     }
-
-    /// The ranges of `file` that pieces share with its neighbours: all that is ever kept aside of it.
-    fn edges(&self, file: &LayoutFile) -> [Range<u64>; 2] {
-        let piece_len = u64::from(self.layout.pieces().piece_len());
-        let end = file.offset + file.len;
-        let head_end = file.offset.next_multiple_of(piece_len).min(end);
-        let tail_start = (end - end % piece_len).max(head_end);
-        [0..head_end - file.offset, tail_start - file.offset..file.len]
-    }
-
-    /// Brings what was kept aside of `file` durably to its own place, if that is not there yet.
-    fn bring_back(&self, file: FileIndex) -> io::Result<()> {
-        if self.identity_of(self.own_place(file)?)?.is_some() {
-            return Ok(());
-        }
-        // A part of it would pass for the whole the next time.
-        self.copy_back(file).inspect_err(|_| {
-            let _ = self.delete(file);
-        })
-    }
-
-    /// Copies what was kept aside of `file`. Bytes that are all zero are as good as none.
-    fn copy_back(&self, file: FileIndex) -> io::Result<()> {
-        let (from, to) = (self.place_aside(file)?, self.own_place(file)?);
-        let (aside, mut own) = (self.open(from)?, None);
-        let mut buf = vec![0; 1 << 16];
-        for edge in self.edges(self.entry(file)?) {
-            let mut at = edge.start;
-            while at < edge.end {
-                let most = usize::try_from(edge.end - at).unwrap_or(usize::MAX).min(buf.len());
-                let n = match positional::read_at(&aside, from.base + at, &mut buf[..most]) {
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                    other => other?,
-                };
-                if n == 0 {
-                    break;
-                }
-                if buf[..n].iter().any(|&b| b != 0) {
-                    let open = self.open_for_write(to)?;
-                    positional::write_all_at(&open, at, &buf[..n])?;
-                    own = Some(open);
-                }
-                at += n as u64;
-            }
-        }
-        own.map_or(Ok(()), |open| open.sync_data())
-    }
 }
 
 impl Storage for DirStorage {
@@ -350,25 +246,7 @@ impl Storage for DirStorage {
     }
 
     fn set_wanted(&self, wanted: Option<&Bitfield>) -> io::Result<()> {
-        let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = self.place_aside(FileIndex(0))?;
-        let holds_some = self.identity_of(kept)?.is_some();
-        let mut next = BTreeSet::new();
-        for file in self.files_with_bytes() {
-            let is_wanted = wanted.is_none_or(|set| set.has(PieceIndex(file.0)));
-            if !is_wanted && self.identity_of(self.own_place(file)?)?.is_none() {
-                next.insert(file);
-            } else if holds_some {
-                self.bring_back(file)?;
-                aside.get_or_insert_default().files.remove(&file);
-            }
-        }
-        if next.is_empty() && holds_some {
-            self.sync_names()?;
-            self.remove(kept)?;
-        }
-        *aside = Some(Aside { files: next, told: true });
-        Ok(())
+        self.set_aside(wanted)
     }
 
     fn prepare(&self, file: FileIndex, allocation: Allocation) -> io::Result<()> {

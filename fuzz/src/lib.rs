@@ -7,3 +7,5 @@
 pub mod bencode;
 pub mod magnet;
 pub mod metainfo;
+pub mod peer;
+pub mod tracker;

@@ -8,6 +8,10 @@ mod bencode;
 mod magnet;
 #[path = "../../../fuzz/src/metainfo.rs"]
 mod metainfo;
+#[path = "../../../fuzz/src/peer.rs"]
+mod peer;
+#[path = "../../../fuzz/src/tracker.rs"]
+mod tracker;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -70,6 +74,26 @@ const LINKS: [&str; 2] = [
     "0123456789abcdef0123456789abcdef01234567",
 ];
 
+/// Streams of peers.
+const STREAMS: [&[u8]; 3] = [
+    b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04aaaaaaaaaabbbbbbbbbb-SM0100-0123456789ab",
+    b"\0\0\0\0\0\0\0\x01\x01\0\0\0\x05\x04\0\0\0\x07\0\0\0\x04\x05\xff\xff\xf0\0\0\0\x0d\x06\0\0\0\x01\0\0\0\0\0\0\x40\0\
+      \0\0\0\x03\x09\x1a\xe1\0\0\0\x1d\x14\0d1:md6:ut_pexi1ee1:pi6881ee\0\0\0\x0b\x07\0\0\0\x01\0\0\0\0ab",
+    b"d1:md6:ut_pexi1e11:ut_metadatai2ee13:metadata_sizei31235e1:pi6881e4:reqqi500e11:upload_onlyi1e1:v3:x/1e",
+];
+
+/// Answers, queries and datagrams of trackers and their clients.
+const TRACKER_TALK: [&[u8]; 8] = [
+    b"d8:completei5e8:intervali1800e12:min intervali60e5:peers12:\x7f\0\0\x01\x1a\xe1\x0a\0\0\x01\x1a\xe115:warning message2:hie",
+    b"d8:intervali1800e5:peersld2:ip9:127.0.0.17:peer id20:aaaaaaaaaaaaaaaaaaaa4:porti6881eed2:ip3:::14:porti6882eeee",
+    b"d14:failure reason4:full8:retry in5:nevere",
+    b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei1e10:downloadedi2e10:incompletei3eeee",
+    b"info_hash=%00%FF%20aaaaaaaaaaaaaaaaa&peer_id=-SM0100-0123456789ab&port=6881&left=3&event=started&compact=1",
+    b"\0\0\x04\x17\x27\x10\x19\x80\0\0\0\0\x0a\x0b\x0c\x0d",
+    b"\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x01aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb",
+    b"\0\0\0\x01\0\0\0\x09\0\0\x07\x08\0\0\0\x01\0\0\0\x02\x0a\0\0\x01\x1a\xe1\x0a\0\0\x02\0\0",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -89,9 +113,25 @@ proptest! {
     }
 
     #[test]
+    fn mutated_streams(stream in prop::sample::select(STREAMS.to_vec()), mutations in mutations()) {
+        let mut bytes = stream.to_vec();
+        mutations.iter().for_each(|m| m.apply(&mut bytes));
+        peer::run(&bytes);
+    }
+
+    #[test]
+    fn mutated_tracker_talk(talk in prop::sample::select(TRACKER_TALK.to_vec()), mutations in mutations()) {
+        let mut bytes = talk.to_vec();
+        mutations.iter().for_each(|m| m.apply(&mut bytes));
+        tracker::run(&bytes);
+    }
+
+    #[test]
     fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         bencode::run(&bytes);
         metainfo::run(&bytes);
         magnet::run(&bytes);
+        peer::run(&bytes);
+        tracker::run(&bytes);
     }
 }

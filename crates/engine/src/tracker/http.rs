@@ -212,7 +212,7 @@ pub(super) fn fault_of(error: &reqwest::Error) -> TrackerFault {
             None => {}
         }
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return TrackerFault::Tls(tls.to_string());
+            return TrackerFault::Tls(tls_text(tls));
         }
         let io = current.downcast_ref::<io::Error>();
         if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
@@ -222,6 +222,26 @@ pub(super) fn fault_of(error: &reqwest::Error) -> TrackerFault {
         cause = inner(current);
     }
     TrackerFault::Unreachable(deepest)
+}
+
+/// The commonest troubles with TLS in words for a user.
+fn tls_text(error: &rustls::Error) -> String {
+    use rustls::CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+    };
+    let text = match error {
+        rustls::Error::InvalidCertificate(UnknownIssuer) => {
+            "its certificate is from nobody this system trusts (are CA certificates installed?)"
+        }
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            "its certificate has expired (is the clock right?)"
+        }
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            "its certificate is for another name"
+        }
+        other => return other.to_string(),
+    };
+    text.to_owned()
 }
 
 /// What `error` wraps. An I/O error made from another one does not count that as its source.

@@ -112,6 +112,8 @@ struct State {
     volumes: BTreeMap<Volume, VolumeState>,
     /// The volume served last; the next one is next.
     served: Option<Volume>,
+    /// Work found to be over, kept to be dropped outside of the lock: with it a store may go and close its files.
+    over: Vec<(Arc<Owner>, Work)>,
     turn: usize,
     queued: usize,
     active: usize,
@@ -238,12 +240,22 @@ impl Scheduler {
     fn next(&self) -> Option<Picked> {
         let mut state = self.lock();
         loop {
-            if let Some(picked) = state.pick(self.per_volume) {
+            let picked = state.pick(self.per_volume);
+            let over = std::mem::take(&mut state.over);
+            if picked.is_some() {
                 // What this thread leaves may be for another one that went to sleep over a full volume.
                 if state.idle > 0 && state.has_work_for_one_more(self.per_volume) {
                     self.work.notify_one();
                 }
-                return Some(picked);
+                drop(state);
+                drop(over);
+                return picked;
+            }
+            if !over.is_empty() {
+                drop(state);
+                drop(over);
+                state = self.lock();
+                continue;
             }
             if state.closing && !state.has_work() {
                 return None;
@@ -323,7 +335,10 @@ impl State {
         let mut taken = None;
         while let Some(work) = line.pop_front() {
             match work {
-                Work::Steps(steps) if steps.is_exhausted() => self.queued -= 1,
+                Work::Steps(steps) if steps.is_exhausted() => {
+                    self.queued -= 1;
+                    self.over.push((Arc::clone(&owner), Work::Steps(steps)));
+                }
                 Work::Steps(steps) => {
                     line.push_front(Work::Steps(Arc::clone(&steps)));
                     taken = Some(Work::Steps(steps));

@@ -7,7 +7,7 @@ use crate::{
 };
 use samara_wire::id::{BlockRef, PieceIndex};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 const FIRST: BlockRef = BlockRef { piece: PieceIndex(0), begin: 0, len: 16_384 };
@@ -166,5 +166,29 @@ fn many_stores_on_few_volumes_all_get_done() {
     }
     for check in checks {
         assert!(check.recv_timeout(LONG).unwrap().unwrap().good.is_full());
+    }
+}
+
+#[test]
+fn a_store_dropped_while_its_check_is_cancelled_goes_away() {
+    let sample = Sample::new(&[16_384 * 200], 16_384, None);
+    let disk = disk(1);
+    let (faulty, store) = full_store(&sample, &disk, 1);
+    let gate = Gate::new();
+    faulty.inject(Operation::Read, 5..6, Fault::Wait(gate.clone()));
+    let progress = Arc::new(CheckProgress::default());
+    let checked = later(|reply| store.check(None, Arc::clone(&progress), reply));
+    gate.wait_for_arrivals(1);
+    let storage = Arc::downgrade(&faulty);
+    drop((store, faulty));
+    progress.cancel();
+    gate.open();
+    assert!(!checked.recv_timeout(LONG).unwrap().unwrap().finished);
+    assert!(disk.shutdown(LONG));
+    drop(disk);
+    let deadline = Instant::now() + LONG;
+    while storage.strong_count() > 0 {
+        assert!(Instant::now() < deadline, "something still holds the storage");
+        std::thread::yield_now();
     }
 }

@@ -100,8 +100,11 @@ impl Torrent {
     pub fn handle_write_credit(&mut self, now: Instant, bytes: u64, out: &mut Outbox) {
         let starved = self.credit <= self.outstanding_bytes;
         self.credit = bytes;
-        if starved && self.credit > self.outstanding_bytes {
-            self.request_from_all(now, out);
+        if self.credit > self.outstanding_bytes {
+            self.overdraft = 0;
+            if starved {
+                self.request_from_all(now, out);
+            }
         }
     }
 
@@ -122,13 +125,18 @@ impl Torrent {
         }
         let scarce = self.credit.saturating_sub(self.outstanding_bytes);
         let affordable = usize::try_from(scarce / u64::from(BLOCK_LEN)).unwrap_or(usize::MAX);
-        let share = affordable.min(self.fair_share());
-        let count = (target - pending).min(share.max(ALWAYS.saturating_sub(pending)));
+        let share = affordable.min(self.fair_share().saturating_sub(pending));
+        let lent = if affordable == 0 { self.loan(pending) } else { 0 };
+        let count = (target - pending).min(share.max(lent));
         if count == 0 {
             return;
         }
         let begin_no_piece = affordable < (self.layout.piece_len() / BLOCK_LEN) as usize;
+        let before = self.outstanding_bytes;
         self.pick(now, key, count, begin_no_piece, out);
+        if lent > 0 {
+            self.overdraft += self.outstanding_bytes - before;
+        }
     }
 
     /// Fills every pipeline that has room: blocks were given back, or buffers became free.
@@ -224,7 +232,16 @@ impl Torrent {
         }
     }
 
-    /// Blocks a peer may ask for at a time so that one does not take all buffers from the others.
+    /// How many blocks may be asked of a peer with `pending` outstanding though no buffer is left. Bounded over
+    /// all peers until buffers are free again: a peer faster than the disk would else fill the memory two
+    /// blocks at a time.
+    fn loan(&self, pending: usize) -> usize {
+        let peers = u64::try_from(self.peers.len()).unwrap_or(u64::MAX);
+        let limit = peers * (ALWAYS as u64) * u64::from(BLOCK_LEN);
+        if self.overdraft < limit { ALWAYS.saturating_sub(pending) } else { 0 }
+    }
+
+    /// Blocks a peer may have outstanding so that one does not take all buffers from the others.
     fn fair_share(&self) -> usize {
         if self.credit == u64::MAX {
             return usize::MAX;

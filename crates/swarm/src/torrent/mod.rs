@@ -85,6 +85,8 @@ pub struct Torrent {
     complete: bool,
     /// Bytes of block buffers the shell can still fill, less what is asked for already.
     credit: u64,
+    /// Bytes asked for beyond the credit since it was last exhausted.
+    overdraft: u64,
     /// Bytes asked for and not yet received, over all peers.
     outstanding_bytes: u64,
     counters: Counters,
@@ -144,6 +146,7 @@ impl Torrent {
             external_known: false,
             complete,
             credit: u64::MAX,
+            overdraft: 0,
             outstanding_bytes: 0,
             counters: Counters::default(),
             down: RateMeter::new(),

@@ -438,15 +438,20 @@ fn a_download_ends_with_completed_once_and_upload_only() {
 }
 
 #[test]
-fn scarce_buffers_slow_requests_down_to_two_a_peer() {
+fn without_buffers_a_peer_has_two_blocks_under_way_and_then_none() {
     let mut t = Trace::leech();
     t.torrent.handle_write_credit(t.now, 0, &mut t.out);
     let p = t.plain_peer();
     t.says(p, Message::Bitfield(Bitfield::full(PIECES).as_bytes().into()));
     let asked = requests(&t.says(p, Message::Unchoke), p);
     assert_eq!(asked.len(), 2);
-    let (_, effects) = t.block(p, asked[0]);
-    assert!(requests(&effects, p).len() <= 1);
+    for block in asked {
+        let (_, effects) = t.block(p, block);
+        assert!(requests(&effects, p).is_empty(), "a fast peer would fill the memory");
+    }
+    t.torrent.handle_write_credit(t.now, 1 << 20, &mut t.out);
+    let effects = t.effects();
+    assert!(!requests(&effects, p).is_empty(), "goes on as soon as there are buffers");
 }
 
 #[test]

@@ -20,8 +20,9 @@ use reqwest::{Client, Response, StatusCode, Url};
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -48,11 +49,13 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// HTTP clients, made when first needed because that reads the system's certificates.
+/// HTTP clients, made when first needed.
 #[derive(Debug)]
 pub(super) struct Http {
     bind: Vec<IpAddr>,
-    lanes: OnceLock<Vec<Lane>>,
+    plain: OnceCell<Vec<Lane>>,
+    /// For HTTPS; apart, because these need the system's certificates, which take time to read.
+    secure: OnceCell<Vec<Lane>>,
 }
 
 /// Clients that send from one address, or from any.
@@ -67,7 +70,7 @@ struct Lane {
 
 impl Http {
     pub(super) fn new(bind: &[IpAddr]) -> Self {
-        Self { bind: bind.to_vec(), lanes: OnceLock::new() }
+        Self { bind: bind.to_vec(), plain: OnceCell::new(), secure: OnceCell::new() }
     }
 
     /// Gets `url`, following redirects. Any status that is no redirect is an answer.
@@ -102,7 +105,7 @@ impl Http {
             return Err(TrackerFault::Local);
         }
         let mut fault = TrackerFault::Lookup;
-        for lane in self.lanes()? {
+        for lane in self.lanes(url.scheme() == "https").await? {
             let other_family =
                 |bind: IpAddr| literal.is_some_and(|to| to.is_ipv4() != bind.is_ipv4());
             if lane.bind.is_some_and(other_family) {
@@ -117,23 +120,30 @@ impl Http {
         Err(fault)
     }
 
-    fn lanes(&self) -> Result<&[Lane], TrackerFault> {
-        if let Some(lanes) = self.lanes.get() {
-            return Ok(lanes);
-        }
-        let binds: Vec<_> = match self.bind.is_empty() {
-            true => vec![None],
-            false => self.bind.iter().copied().map(Some).collect(),
+    async fn lanes(&self, secure: bool) -> Result<&[Lane], TrackerFault> {
+        let cell = if secure { &self.secure } else { &self.plain };
+        let make = async || {
+            let bind = self.bind.clone();
+            // Off the thread that moves the bytes of all torrents.
+            let made = tokio::task::spawn_blocking(move || Lane::all(&bind, secure)).await;
+            made.unwrap_or_else(|error| Err(TrackerFault::Unreachable(error.to_string())))
         };
-        let tls = tls_config().map_err(|error| TrackerFault::Tls(error.to_string()))?;
-        let lanes: Result<_, reqwest::Error> =
-            binds.into_iter().map(|bind| Lane::new(bind, &tls)).collect();
-        let lanes = lanes.map_err(|error| fault_of(&error))?;
-        Ok(self.lanes.get_or_init(|| lanes))
+        cell.get_or_try_init(make).await.map(Vec::as_slice)
     }
 }
 
 impl Lane {
+    /// A lane for each address in `bind`, or one for any.
+    fn all(bind: &[IpAddr], secure: bool) -> Result<Vec<Self>, TrackerFault> {
+        let tls = tls_config(secure).map_err(|error| TrackerFault::Tls(error.to_string()))?;
+        let binds: Vec<_> = match bind {
+            [] => vec![None],
+            bind => bind.iter().copied().map(Some).collect(),
+        };
+        let lanes: Result<_, _> = binds.into_iter().map(|bind| Self::new(bind, &tls)).collect();
+        lanes.map_err(|error| fault_of(&error))
+    }
+
     fn new(bind: Option<IpAddr>, tls: &rustls::ClientConfig) -> Result<Self, reqwest::Error> {
         let client = |local| {
             let resolver = Resolver { v4: bind.map(|ip| ip.is_ipv4()), local };
@@ -154,23 +164,25 @@ impl Lane {
     }
 }
 
-/// TLS with the certificates the system trusts. The provider is named here and not installed for the process,
-/// which is the embedder's to do. A system without certificates can still use plain HTTP.
-fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
+/// TLS that trusts the certificates the system trusts, or nobody: for clients that only use plain HTTP, and on a
+/// system without certificates. The provider is named here and not installed for the process, which is the
+/// embedder's to do.
+fn tls_config(trusting: bool) -> Result<rustls::ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?;
-    match rustls_platform_verifier::Verifier::new(provider) {
-        Ok(verifier) => Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth()),
-        Err(error) => {
-            tracing::warn!(%error, "no HTTPS server will be trusted");
-            let none = rustls::RootCertStore::empty();
-            Ok(builder.with_root_certificates(none).with_no_client_auth())
+    if trusting {
+        match rustls_platform_verifier::Verifier::new(provider) {
+            Ok(verifier) => {
+                let builder = builder.dangerous();
+                let builder = builder.with_custom_certificate_verifier(Arc::new(verifier));
+                return Ok(builder.with_no_client_auth());
+            }
+            Err(error) => tracing::warn!(%error, "no HTTPS server will be trusted"),
         }
     }
+    let nobody = rustls::RootCertStore::empty();
+    Ok(builder.with_root_certificates(nobody).with_no_client_auth())
 }
 
 /// Whether a request for `url` may go to this machine or its network; see the head of this module.

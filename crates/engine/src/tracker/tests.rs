@@ -371,3 +371,64 @@ async fn a_silent_udp_tracker_leaves_nothing_behind() {
     assert_eq!(*error.fault(), TrackerFault::Timeout(Duration::from_secs(30)));
     assert_eq!(client.inner.udp.waiting(), 0);
 }
+
+#[tokio::test]
+async fn every_tracker_is_asked_once_and_told_that_we_stop() {
+    use crate::tracker_server::{TrackerServer, TrackerServerConfig};
+    let bind = vec!["127.0.0.1:0".parse().unwrap()];
+    let server = TrackerServer::start(TrackerServerConfig { bind, ..Default::default() }).unwrap();
+    let good = format!("127.0.0.1:{}", server.port());
+    let (bad, _) = serve(|_| ok("", b"<html>")).await;
+    let torrent = samara_wire::bencode::Encoder::dict_bytes(|torrent| {
+        torrent.list(b"announce-list", |tiers| {
+            tiers.list(|tier| {
+                tier.bytes(format!("http://{good}/announce").as_bytes());
+                tier.bytes(format!("http://{bad}/announce?passkey=s3cret").as_bytes());
+            });
+            tiers.list(|tier| tier.bytes(format!("udp://{good}").as_bytes()));
+        });
+        torrent.dict(b"info", |info| {
+            info.int(b"length", 5);
+            info.bytes(b"name", b"a");
+            info.int(b"piece length", 16384);
+            info.bytes(b"pieces", &[0; 20]);
+        });
+    });
+    let metainfo = samara_wire::metainfo::Metainfo::parse(&torrent).unwrap();
+    let answers = crate::probe::announce_all(&metainfo, &[], TIME).await;
+    let urls: Vec<_> = answers.iter().map(|(url, _)| url.clone()).collect();
+    assert_eq!(urls, metainfo.trackers.concat());
+    assert_eq!(answers[0].1.as_ref().unwrap().incomplete, Some(1));
+    let error = answers[1].1.as_ref().unwrap_err();
+    assert!(error.starts_with(&format!("{bad}: the tracker sent a web page")), "{error}");
+    assert_eq!(answers[2].1.as_ref().unwrap().interval, Duration::from_secs(1800));
+    let seed = AnnounceRequest { info_hash: metainfo.info.hashes().wire(), ..request() };
+    let after = TrackerClient::new(&[]).announce(&urls[0], &seed, TIME).await.unwrap();
+    assert_eq!(
+        (after.incomplete, after.peers),
+        (Some(1), vec![]),
+        "nobody but the one who asks now"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_serves_announce_after_announce() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        // One connection is accepted; a second would wait for ever.
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while let Ok(byte) = stream.read_u8().await {
+            head.push(byte);
+            if head.ends_with(b"\r\n\r\n") {
+                head.clear();
+                stream.write_all(&ok("", b"d5:peers0:e")).await.unwrap();
+            }
+        }
+    });
+    let client = TrackerClient::new(&[]);
+    for _ in 0..5 {
+        client.announce(&url, &request(), TIME).await.unwrap();
+    }
+}

@@ -182,3 +182,42 @@ fn a_server_on_all_addresses_has_one_port() {
     let (head, _) = get(&server, "/");
     assert!(head.contains(" 200 "));
 }
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let server = start(TrackerServerConfig::default());
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
+    let mut held: Vec<_> = (0..64).map(|_| connect()).collect();
+    // Served only once it was accepted, so all before it were.
+    let ask = |stream: &mut TcpStream| {
+        stream.set_read_timeout(Some(TIME)).unwrap();
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).map(|()| answer.starts_with(b"HTTP/1.1 200"))
+    };
+    assert!(ask(&mut held[63]).unwrap());
+    assert!(ask(&mut connect()).is_err(), "closed at once");
+}
+
+proptest::proptest! {
+    /// Whoever forges a sender's address makes us send no more than was sent.
+    #[test]
+    fn nothing_is_amplified_towards_an_unproven_address(
+        mut datagram in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+        action in 0u8..4,
+        connect: bool,
+    ) {
+        if let Some(field) = datagram.get_mut(8..12) {
+            field.copy_from_slice(&[0, 0, 0, action]);
+        }
+        if connect && let Some(id) = datagram.get_mut(..8) {
+            id.copy_from_slice(&[0, 0, 4, 0x17, 0x27, 0x10, 0x19, 0x80]);
+        }
+        let shared = Shared::new(TrackerServerConfig::default());
+        let (from, mut out) = (SocketAddr::from(([10, 0, 0, 1], 1)), Vec::new());
+        let cookies = cookie::Cookies::default();
+        udp::respond(&shared, &cookies, Instant::from_secs(9), from, &datagram, &mut out);
+        proptest::prop_assert!(out.len() <= datagram.len());
+        proptest::prop_assert_eq!(shared.store().size(), (0, 0));
+    }
+}

@@ -1,16 +1,29 @@
 //! One-shot operations: ask the trackers, shake hands with one peer, fetch a `.torrent`; each with its own
-//! time limit. SKELETON.
-#![expect(unused_variables, clippy::todo, clippy::unused_async, reason = "skeleton")]
+//! time limit. They run on the caller's tokio runtime.
 
+use crate::dial::{connect, exchange, our_handshake};
+use crate::session::random_peer_id;
 use samara_wire::id::{PeerId, WireHash};
+use samara_wire::peer::extension::ExtensionHandshake;
+use samara_wire::peer::frame::{Decoded, Frame, FrameDecoder};
 use samara_wire::peer::handshake::Reserved;
+use samara_wire::peer::message::Message;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 pub use crate::tracker::fetch::{announce_all, fetch_torrent};
 
+/// After the handshake, what a peer says unasked is waited for at most this long.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Longest sequence of unasked messages that is read, in bytes: a bitfield of 2^21 pieces and then some.
+const MAX_UNASKED: usize = 1 << 20;
+
 /// What a peer said of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HandshakeInfo {
     /// Its id.
     pub peer_id: PeerId,
@@ -22,8 +35,10 @@ pub struct HandshakeInfo {
     pub extensions: Vec<(String, u8)>,
     /// Requests it queues (BEP 10).
     pub reqq: Option<u32>,
-    /// Number of pieces it has, if it said so in time.
+    /// Number of pieces it has, if it said so in time; `None` also if it only said that it has all.
     pub pieces: Option<u32>,
+    /// It said that it has all pieces without counting them (BEP 6).
+    pub has_all: bool,
 }
 
 /// Shakes hands with a peer and waits briefly for what it has and can do.
@@ -35,7 +50,87 @@ pub async fn handshake(
     hash: WireHash,
     timeout: Duration,
 ) -> Result<HandshakeInfo, ProbeError> {
-    todo!()
+    let deadline = Instant::now() + timeout;
+    let fail = |what: &str, error: &io::Error| {
+        let why = match error.kind() {
+            io::ErrorKind::TimedOut => format!("no answer within {} s", timeout.as_secs_f32()),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                "it closed the connection; it may not have this torrent".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        ProbeError(format!("{addr}: {what}: {why}"))
+    };
+    let stream =
+        connect(addr, None, timeout).await.map_err(|error| fail("cannot connect", &error))?;
+    let ours = our_handshake(hash, random_peer_id());
+    let theirs = match timeout_at(deadline, exchange(&stream, &ours)).await {
+        Ok(theirs) => theirs.map_err(|error| fail("no handshake", &error))?,
+        Err(_) => return Err(fail("no handshake", &io::ErrorKind::TimedOut.into())),
+    };
+    let mut info = HandshakeInfo {
+        peer_id: theirs.peer_id,
+        reserved: theirs.reserved,
+        client: None,
+        extensions: Vec::new(),
+        reqq: None,
+        pieces: None,
+        has_all: false,
+    };
+    // Whatever it says is welcome, whatever it does not say is no error any more.
+    let _ = timeout_at(deadline.min(Instant::now() + GRACE), listen(&stream, &mut info)).await;
+    Ok(info)
+}
+
+/// Reads until the peer has told all it tells unasked.
+async fn listen(stream: &TcpStream, info: &mut HandshakeInfo) -> io::Result<()> {
+    let decoder = FrameDecoder::new(None);
+    let mut bytes = Vec::new();
+    let mut extensions_told = !info.reserved.extended();
+    let mut pieces_told = false;
+    while !(extensions_told && pieces_told) {
+        match decoder.decode(&bytes).map_err(io::Error::other)? {
+            Decoded::Frame { frame, consumed } => {
+                bytes.drain(..consumed);
+                match frame {
+                    Frame::Message(Message::Extended { id: 0, payload }) => {
+                        extensions_told = true;
+                        let theirs = ExtensionHandshake::parse(&payload).map_err(io::Error::other)?;
+                        info.client = theirs.client;
+                        info.extensions = theirs.extensions;
+                        info.reqq = theirs.request_queue;
+                    }
+                    Frame::Message(message) => pieces_told |= note_pieces(&message, info),
+                    Frame::Unknown(_) => {}
+                    Frame::PieceHeader(_) => return Err(io::ErrorKind::InvalidData.into()),
+                }
+            }
+            Decoded::NeedMore(_) if bytes.len() > MAX_UNASKED => return Ok(()),
+            Decoded::NeedMore(_) => {
+                stream.readable().await?;
+                match stream.try_read_buf(&mut bytes) {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether `message` tells which pieces the peer has.
+fn note_pieces(message: &Message, info: &mut HandshakeInfo) -> bool {
+    match message {
+        Message::Bitfield(bits) => {
+            info.pieces = Some(bits.iter().map(|byte| byte.count_ones()).sum());
+        }
+        Message::HaveAll => info.has_all = true,
+        Message::HaveNone => info.pieces = Some(0),
+        _ => return false,
+    }
+    true
 }
 
 /// Why a one-shot operation failed, in words for a user.

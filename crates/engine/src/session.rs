@@ -181,7 +181,7 @@ fn first_status(add: &AddTorrent) -> TorrentStatus {
     }
 }
 
-fn random_peer_id() -> PeerId {
+pub(crate) fn random_peer_id() -> PeerId {
     let mut bytes = [0; 12];
     bytes[..8].copy_from_slice(&unguessable().to_le_bytes());
     bytes[8..].copy_from_slice(&unguessable().to_le_bytes()[..4]);

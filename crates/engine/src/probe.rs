@@ -95,7 +95,8 @@ async fn listen(stream: &TcpStream, info: &mut HandshakeInfo) -> io::Result<()> 
                 match frame {
                     Frame::Message(Message::Extended { id: 0, payload }) => {
                         extensions_told = true;
-                        let theirs = ExtensionHandshake::parse(&payload).map_err(io::Error::other)?;
+                        let theirs =
+                            ExtensionHandshake::parse(&payload).map_err(io::Error::other)?;
                         info.client = theirs.client;
                         info.extensions = theirs.extensions;
                         info.reqq = theirs.request_queue;

@@ -38,6 +38,8 @@ pub(crate) struct ShardEnv {
     torrents: RefCell<BTreeMap<TorrentId, Rc<TorrentShell>>>,
     /// Made with the first announce: it is not light.
     pub(crate) trackers: OnceCell<TrackerClient>,
+    /// Tells connections that wait for block buffers that some may be free.
+    pub(crate) relief: Notify,
     /// All torrents have stopped.
     ended: Notify,
 }
@@ -63,6 +65,7 @@ pub(crate) fn spawn(
             spares: Cell::default(),
             torrents: RefCell::default(),
             trackers: OnceCell::new(),
+            relief: Notify::new(),
             ended: Notify::new(),
         });
         LocalSet::new().block_on(&runtime, run(env, commands, listeners));
@@ -167,6 +170,12 @@ impl ShardEnv {
         if let Some(shell) = self.torrent(id) {
             shell.handle_incoming(incoming);
         }
+    }
+
+    /// Whether block buffers are exhausted. Then nothing more is read: with little delay, even the one or two
+    /// blocks that every peer is always asked for come faster than a disk writes.
+    pub(crate) fn out_of_buffers(&self) -> bool {
+        self.shared.disk.pool().free_bytes() == 0
     }
 
     /// A block buffer whose content means nothing, to be given back soon.

@@ -7,6 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::sleep;
 
+/// While block buffers are exhausted, whether there are some again is looked at this often at least.
+const SHORTAGE_CHECK: Duration = Duration::from_millis(50);
+
 /// Drives `peer` until either side closes the connection.
 pub(crate) async fn run(shell: Rc<TorrentShell>, peer: Rc<Peer>) {
     let mut reader = Reader::new(shell.layout().count());
@@ -20,7 +23,8 @@ pub(crate) async fn run(shell: Rc<TorrentShell>, peer: Rc<Peer>) {
             break;
         }
         more = peer.has_output() && shell.pump_peer(&peer);
-        if peer.closed.get() || shell.env.shared.limit_down.delay().is_some() {
+        let held_up = shell.env.out_of_buffers() || shell.env.shared.limit_down.delay().is_some();
+        if peer.closed.get() || held_up {
             continue;
         }
         match reader.read(&shell, &peer) {
@@ -38,7 +42,9 @@ pub(crate) async fn run(shell: Rc<TorrentShell>, peer: Rc<Peer>) {
 /// Waits until there is something to do. Being woken for nothing does no harm.
 async fn wait(shell: &TorrentShell, peer: &Peer) -> std::io::Result<()> {
     let shared = &shell.env.shared;
-    let read_delay = shared.limit_down.delay();
+    let short = shell.env.out_of_buffers();
+    // Other shards do not tell when they free buffers.
+    let read_delay = if short { Some(SHORTAGE_CHECK) } else { shared.limit_down.delay() };
     let (blocked, throttled) = {
         let out = peer.out.borrow();
         (out.blocked, out.throttled)
@@ -51,6 +57,7 @@ async fn wait(shell: &TorrentShell, peer: &Peer) -> std::io::Result<()> {
             ready
         }
         () = peer.wake.notified() => Ok(()),
+        () = shell.env.relief.notified(), if short => Ok(()),
         () = sleep(read_delay.unwrap_or(Duration::MAX)), if read_delay.is_some() => Ok(()),
         () = sleep(write_delay.unwrap_or(Duration::MAX)), if write_delay.is_some() => Ok(()),
     }

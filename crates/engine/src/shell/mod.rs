@@ -70,8 +70,6 @@ pub(crate) struct Live {
     peers: Vec<Option<Rc<Peer>>>,
     /// Peers with something to be flushed.
     dirty: Vec<Rc<Peer>>,
-    /// The credit told last, in bytes.
-    credit: u64,
 }
 
 /// A connection whose handshake is done, on its way to the core.
@@ -94,7 +92,6 @@ impl Live {
             pieces: PieceBuffers::default(),
             peers: Vec::new(),
             dirty: Vec::new(),
-            credit: u64::MAX,
         }
     }
 

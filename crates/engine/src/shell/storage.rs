@@ -5,12 +5,9 @@ use crate::command::{DiskDone, ShardCommand};
 use crate::error::{ErrorKind, TorrentError};
 use samara_disk::{BlockBuf, PieceOutcome, StorageError, StorageErrorKind};
 use samara_swarm::PeerKey;
-use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
+use samara_wire::id::{BlockRef, PieceIndex};
 use samara_wire::time::Instant;
 use std::rc::Rc;
-
-/// A change of the credit worth telling, in bytes.
-const CREDIT_STEP: u64 = 16 * BLOCK_LEN as u64;
 
 impl TorrentShell {
     /// Has a disk thread hash the piece and write it if it is good.
@@ -70,6 +67,7 @@ impl TorrentShell {
             DiskDone::Read(key, block, result) => self.on_read(key, block, result),
         }
         self.changed.notify_one();
+        self.env.relief.notify_waiters();
     }
 
     fn on_piece(self: &Rc<Self>, piece: PieceIndex, outcome: PieceOutcome) {
@@ -139,7 +137,7 @@ impl TorrentShell {
         });
     }
 
-    /// Tells the core how many bytes of block buffers are left, if that changed notably.
+    /// Tells the core how many bytes of block buffers are left.
     pub(super) fn tell_credit(&self, live: &mut Live, now: Instant) {
         let sharers = self.env.torrent_count().max(1) as u64;
         let free = match self.life.borrow().failure {
@@ -148,10 +146,7 @@ impl TorrentShell {
             Some(_) => u64::from(self.layout().piece_len()),
             None => self.env.shared.disk.pool().free_bytes() / sharers,
         };
-        if free.abs_diff(live.credit) >= CREDIT_STEP || (free == 0) != (live.credit == 0) {
-            live.credit = free;
-            live.core.handle_write_credit(now, free, &mut live.out);
-        }
+        live.core.handle_write_credit(now, free, &mut live.out);
     }
 
     /// Storage is in trouble: says so, and tries again later.

@@ -80,6 +80,12 @@ impl Sample {
         }
     }
 
+    /// The same content and torrent, for a thread that plays a peer.
+    pub(crate) fn without_files(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, metainfo: self.metainfo.clone(), files: self.files.clone() }
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.files[0].1
     }

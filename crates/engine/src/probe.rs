@@ -1,5 +1,5 @@
-//! One-shot operations: ask the trackers, shake hands with one peer, fetch a `.torrent`; each with its own
-//! time limit. They run on the caller's tokio runtime.
+//! One-shot operations: ask the trackers, shake hands with one peer, fetch one piece or a `.torrent`; each with
+//! its own time limit. They run on the caller's tokio runtime.
 
 use crate::dial::{connect, exchange, our_handshake};
 use crate::session::random_peer_id;
@@ -14,7 +14,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+mod piece;
+
 pub use crate::tracker::fetch::{announce_all, fetch_torrent};
+pub use piece::fetch_piece;
 
 /// After the handshake, what a peer says unasked is waited for at most this long.
 const GRACE: Duration = Duration::from_secs(2);

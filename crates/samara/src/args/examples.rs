@@ -4,6 +4,12 @@
 pub(crate) struct Examples(&'static [(&'static str, &'static str)]);
 
 impl Examples {
+    /// Remarks on the command, then the section. Remarks stand here and not in the command's own description
+    /// because clap would then spread every option over three lines.
+    pub(crate) fn help_with(&self, remarks: &str) -> String {
+        format!("{remarks}\n\n{}", self.help())
+    }
+
     /// The section for the help text.
     pub(crate) fn help(&self) -> String {
         let mut text = String::from("\x1b[1m\x1b[32mExamples:\x1b[0m\n");

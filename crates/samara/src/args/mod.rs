@@ -46,10 +46,17 @@ pub(crate) struct GlobalArgs {
     /// Log what happens on stderr; repeat for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 902)]
     pub(crate) verbose: u8,
-    /// Colours: auto follows the terminal and NO_COLOR
-    #[arg(long, global = true, value_name = "WHEN", value_enum, display_order = 903)]
+    /// Colours; auto follows the terminal and NO_COLOR
+    #[arg(
+        long,
+        global = true,
+        value_name = "auto|always|never",
+        value_enum,
+        hide_possible_values = true,
+        display_order = 903
+    )]
     pub(crate) color: Option<ColorWhen>,
-    /// Read options from this file instead of samara.toml in the user's configuration directory
+    /// Read options from this file, not from the user's samara.toml
     #[arg(long, global = true, value_name = "FILE", display_order = 904, value_hint = clap::ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 }

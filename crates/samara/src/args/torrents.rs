@@ -79,10 +79,10 @@ pub(crate) struct MagnetArgs {
 }
 
 /// Check data against a torrent
-///
-/// Exit code 0 if every piece matches; otherwise 1, with the bad files and pieces on stdout. Nothing is changed.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = examples::VERIFY.help())]
+#[command(after_help = examples::VERIFY.help_with(
+    "Exit code 0 if every piece matches; otherwise 1, with the bad files and pieces on stdout. Nothing is changed."
+))]
 pub(crate) struct VerifyArgs {
     /// The torrent: a file, an http(s) URL, or - for stdin
     #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
@@ -93,11 +93,12 @@ pub(crate) struct VerifyArgs {
 }
 
 /// Print bencode as JSON
-///
-/// Strings of readable UTF-8 become JSON strings. Others become {"$hex": "..."}; those longer than 64 bytes are cut
-/// to their beginning and gain "$len", unless --full or --json is given. Keys that are not UTF-8 become "$hex:...".
 #[derive(Clone, Debug, Args)]
-#[command(after_help = examples::DECODE.help())]
+#[command(after_help = examples::DECODE.help_with(
+    "Strings of readable UTF-8 become JSON strings. Others become {\"$hex\": \"...\"}; those longer than 64 bytes \
+     are cut to their beginning and gain \"$len\", unless --full or --json is given. Keys that are not readable \
+     become \"$hex:...\"."
+))]
 pub(crate) struct DecodeArgs {
     /// The file; - for stdin
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]

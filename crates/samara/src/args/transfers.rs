@@ -40,11 +40,12 @@ fn parse_limit(text: &str) -> Result<Limit, String> {
 }
 
 /// Download torrents, and continue downloads that were stopped
-///
-/// Ends when everything wanted is here and verified, unless a seeding option asks for more. Data that is already
-/// there is checked and kept; run the same command again to continue. Ctrl-C stops gracefully, a second one at once.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = examples::DOWNLOAD.help())]
+#[command(after_help = examples::DOWNLOAD.help_with(
+    "Ends when everything wanted is here and verified, unless a seeding option asks for more. Data that is \
+     already there is checked and kept; run the same command again to continue. Ctrl-C stops gracefully, a \
+     second one at once."
+))]
 pub(crate) struct DownloadArgs {
     /// Torrents: a file, an http(s) URL, or - for stdin
     #[arg(value_name = "SRC", required = true, value_hint = ValueHint::FilePath)]
@@ -78,11 +79,11 @@ pub(crate) struct DownloadArgs {
 }
 
 /// Check data, then seed it until Ctrl-C
-///
-/// Seeding never downloads and never changes your files: when data is missing or does not match, the bad files are
-/// listed and the exit code is 1.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = examples::SEED.help())]
+#[command(after_help = examples::SEED.help_with(
+    "Seeding never downloads and never changes your files: when data is missing or does not match, the bad \
+     files are listed and the exit code is 1."
+))]
 pub(crate) struct SeedArgs {
     /// Torrents: a file, an http(s) URL, or - for stdin
     #[arg(value_name = "TORRENT", required = true, value_hint = ValueHint::FilePath)]
@@ -118,10 +119,8 @@ pub(crate) struct ShareArgs {
 }
 
 /// A complete transfer on this machine: create, track, seed, download, verify
-///
-/// Needs no network and leaves nothing behind.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = examples::DEMO.help())]
+#[command(after_help = examples::DEMO.help_with("Needs no network and leaves nothing behind."))]
 pub(crate) struct DemoArgs {
     /// How much to transfer
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size, default_value = "256MiB")]

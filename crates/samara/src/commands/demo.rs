@@ -130,7 +130,7 @@ impl Demo<'_> {
         let work = tokio::task::spawn_blocking(move || payload_.write(&root, &count));
         let total = payload.len();
         self.show(work, || {
-            Snapshot::local("writing", Phase::Writing, done.load(Ordering::Relaxed), total)
+            Snapshot::local("demo", Phase::Writing, done.load(Ordering::Relaxed), total)
         })
         .await??;
         let files = units::count(payload.files().len() as u64, "file", "files");
@@ -261,7 +261,7 @@ impl Demo<'_> {
         let total = payload.len();
         let same = self
             .show(work, || {
-                Snapshot::local("comparing", Phase::Checking, done.load(Ordering::Relaxed), total)
+                Snapshot::local("demo", Phase::Checking, done.load(Ordering::Relaxed), total)
             })
             .await??;
         if same {

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 pub(crate) fn run(args: &HandshakeArgs, out: Output) -> Result<Exit, Failure> {
     let metainfo = source::load(&args.source)?;
     let hash = metainfo.info.hashes().wire();
-    let (addr, said) = runtime()?.block_on(async {
+    let (addr, mut said) = runtime()?.block_on(async {
         let mut last = None;
         for addr in session::resolve_one(&args.peer).await? {
             match probe::handshake(addr, hash, args.timeout).await {
@@ -29,6 +29,9 @@ pub(crate) fn run(args: &HandshakeArgs, out: Output) -> Result<Exit, Failure> {
             None => Failure::new(Exit::Network, format!("{} has no address", args.peer)),
         })
     })?;
+    if said.has_all {
+        said.pieces = Some(metainfo.info.layout().count());
+    }
     if out.json {
         report_json(addr, &said, out)?;
     } else {

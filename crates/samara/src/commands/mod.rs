@@ -13,6 +13,7 @@ mod job;
 mod magnet;
 mod man;
 mod peers;
+mod piece;
 mod seed;
 mod session;
 mod share;
@@ -43,6 +44,7 @@ pub(crate) fn run(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Demo(args) => demo::run(&args, &context),
         Command::Magnet(args) => magnet::run(&args, context.out),
         Command::Peers(args) => peers::run(&args, &context),
+        Command::Piece(args) => piece::run(&args, &context),
         Command::Handshake(args) => handshake::run(&args, context.out),
         Command::Create(args) => create::run(&args, context.out),
         Command::Info(args) => info::run(&args, context.out),
@@ -51,7 +53,6 @@ pub(crate) fn run(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Config(args) => config::run(&args, &context),
         Command::Completions { shell } => completions::run(shell, context.out),
         Command::Man(args) => man::run(&args, context.out),
-        _ => Err(Failure::new(Exit::Failed, "not here yet")),
     }
 }
 

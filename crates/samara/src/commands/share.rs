@@ -13,7 +13,7 @@ use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
 use samara_engine::{AddTorrent, Existing};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ShareArgs, context: &Context) -> Result<Exit, Failure> 
     }
     save(args, &shared)?;
     let tracker = TrackerServer::start(TrackerServerConfig {
-        bind: vec![SocketAddr::new(unspecified(), port)],
+        bind: all_addresses().into_iter().map(|any| SocketAddr::new(any, port)).collect(),
         interval: ANNOUNCE_INTERVAL,
         allow: shared.iter().map(|s| s.created.metainfo.info.hashes().wire()).collect(),
         files: shared.iter().map(|s| (s.file_name.clone(), s.created.bytes.clone())).collect(),
@@ -180,7 +180,7 @@ fn local_address(bind: &[IpAddr], settings: &Settings) -> IpAddr {
             socket.connect(to).ok()?;
             socket.local_addr().ok().map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified())
         })
-        .unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// IPv6 addresses stand in brackets before a port.
@@ -191,17 +191,18 @@ fn bracketed(host: &str) -> String {
     }
 }
 
-/// The address that means all, IPv6 included where the system has it.
-fn unspecified() -> IpAddr {
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
-        Ok(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        Err(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+/// The addresses that mean all, of IPv4 and, where the system has it, of IPv6.
+fn all_addresses() -> Vec<IpAddr> {
+    let mut all = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        all.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     }
+    all
 }
 
 /// A port for the tracker. It must be known before the torrent is made, which names it.
 fn free_port(asked: Option<u16>) -> Result<u16, Failure> {
-    let any = unspecified();
+    let any = Ipv4Addr::UNSPECIFIED;
     let try_port = |port: u16| -> std::io::Result<u16> {
         let tcp = TcpListener::bind((any, port))?;
         let port = tcp.local_addr()?.port();

@@ -83,7 +83,11 @@ impl Bars {
         };
         let colors = if self.style.is_on() { ".cyan/black.bright" } else { "" };
         let bar_width = if long { self.width.saturating_sub(40).clamp(10, 48) } else { 20 };
-        let line = if long {
+        // Complete from the start: nothing to fill a bar with.
+        let bare = long && s.phase == Phase::Seeding;
+        let line = if bare {
+            "  {wide_msg}".to_owned()
+        } else if long {
             format!("  {{prefix}} {{bar:{bar_width}{colors}}}  {{msg}}")
         } else {
             format!("{{prefix}} {{bar:{bar_width}{colors}}}  {{wide_msg}}")
@@ -104,7 +108,7 @@ impl Item {
         let bytes = format!("{} of {}", units::size(s.done), units::size(s.total));
         let name = clean(&s.name);
         let parts = details(s);
-        let (Some(head), Some(details)) = (&self.head, &self.details) else {
+        let Some(head) = &self.head else {
             let name_width = width.saturating_sub(60).clamp(12, 32);
             self.bar.set_prefix(format!("{:name_width$} {percent}", shorten(&name, name_width)));
             self.bar.set_message(format!("{} · {}", s.phase.word(), parts.join(" · ")));
@@ -120,9 +124,15 @@ impl Item {
                 _ => style.dim(word).to_string(),
             }
         ));
-        self.bar.set_prefix(percent);
-        self.bar.set_message(bytes);
-        details.set_message(parts.join(" · "));
+        let parts = parts.join(" · ");
+        match &self.details {
+            Some(details) => {
+                self.bar.set_prefix(percent);
+                self.bar.set_message(bytes);
+                details.set_message(parts);
+            }
+            None => self.bar.set_message(parts),
+        }
         for (line, (name, done, len)) in self.files.iter().zip(&s.files) {
             line.set_message(file_line(name, *done, *len, style, width));
         }

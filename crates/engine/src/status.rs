@@ -11,9 +11,9 @@ pub struct TorrentStatus {
     pub state: State,
     /// Counters and rates.
     pub stats: TorrentStats,
-    /// Bytes hashed so far while `Checking`.
+    /// Bytes of data already there that were hashed at the start.
     pub checked_bytes: u64,
-    /// Bytes to hash while `Checking`.
+    /// Bytes of data already there to hash at the start; 0 if resume data vouched for all, or not yet known.
     pub check_total_bytes: u64,
     /// Last trouble with a tracker, for the user, if no tracker works.
     pub tracker_error: Option<String>,

@@ -1,4 +1,5 @@
 //! Peers written by hand that lie, babble or fall silent, beside an honest seed.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
 
@@ -76,9 +77,8 @@ impl Puppet {
 
     fn next_request(&mut self) -> Option<BlockRef> {
         loop {
-            match self.next()? {
-                Message::Request(block) => return Some(block),
-                _ => {}
+            if let Message::Request(block) = self.next()? {
+                return Some(block);
             }
         }
     }

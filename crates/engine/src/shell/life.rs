@@ -17,7 +17,9 @@ const LAST_RETRY: Duration = Duration::from_secs(15);
 /// See the module's head.
 pub(super) struct Life {
     /// Data is being looked at.
-    pub(super) checking: Option<Arc<CheckProgress>>,
+    pub(super) checking: bool,
+    /// How far the look is or was.
+    pub(super) progress: Arc<CheckProgress>,
     /// The owner paused it.
     pub(super) paused: bool,
     /// It was removed or the session stops: nothing is begun any more.
@@ -50,7 +52,8 @@ pub(super) struct Life {
 impl Life {
     pub(super) fn new(paused: bool, early_peers: Vec<SocketAddr>) -> Self {
         Self {
-            checking: Some(Arc::default()),
+            checking: true,
+            progress: Arc::default(),
             paused,
             stopping: false,
             stopped: false,
@@ -72,14 +75,17 @@ impl Life {
 
     /// Whether peers are welcome.
     pub(super) const fn is_running(&self) -> bool {
-        self.checking.is_none() && !self.paused && !self.stopping
+        !self.checking && !self.paused && !self.stopping
     }
 
     /// Notes trouble and when to try again.
     pub(super) fn fail(&mut self, now: Instant, error: TorrentError) {
         self.failure = Some(error);
-        self.retry_at = Some(now + self.retry_pause);
-        self.retry_pause = (self.retry_pause * 2).min(LAST_RETRY);
+        // Jobs that were under way fail one after another; together they are one failure.
+        if self.retry_at.is_none() {
+            self.retry_at = Some(now + self.retry_pause);
+            self.retry_pause = (self.retry_pause * 2).min(LAST_RETRY);
+        }
     }
 
     /// Storage works again.
@@ -94,7 +100,7 @@ impl Life {
         match &self.failure {
             _ if self.stopped => State::Stopped,
             Some(failure) => State::Failed(failure.clone()),
-            None if self.checking.is_some() => State::Checking,
+            None if self.checking => State::Checking,
             None if self.paused => State::Paused,
             None if complete && self.durable => State::Seeding,
             None => State::Downloading,
@@ -104,10 +110,8 @@ impl Life {
     /// Fills the parts of a status that are ours.
     pub(super) fn describe(&self, status: &mut TorrentStatus, complete: bool) {
         status.state = self.state(complete);
-        if let Some(progress) = &self.checking {
-            status.checked_bytes = progress.hashed_bytes();
-            status.check_total_bytes = progress.total_bytes();
-        }
+        status.checked_bytes = self.progress.hashed_bytes();
+        status.check_total_bytes = self.progress.total_bytes();
         status.tracker_error.clone_from(&self.tracker_error);
         status.trackers_answered = self.trackers_answered;
     }

@@ -113,7 +113,7 @@ impl TorrentShell {
     }
 
     async fn check(&self, pieces: Bitfield) -> Result<CheckOutcome, StorageError> {
-        let progress = self.life.borrow().checking.clone().unwrap_or_default();
+        let progress = Arc::clone(&self.life.borrow().progress);
         let checked = job(|reply| self.store.check(Some(pieces), progress, reply));
         tokio::pin!(checked);
         loop {
@@ -226,7 +226,7 @@ impl TorrentShell {
         *self.live.borrow_mut() = Some(live);
         let early_peers = {
             let mut life = self.life.borrow_mut();
-            life.checking = None;
+            life.checking = false;
             life.recover();
             // What was found was read from disk, or synced by the run before; it is recorded all the same,
             // so that it need not be checked again.

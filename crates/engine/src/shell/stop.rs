@@ -39,9 +39,7 @@ impl TorrentShell {
                 return;
             }
             life.stopping = true;
-            if let Some(progress) = &life.checking {
-                progress.cancel();
-            }
+            life.progress.cancel();
         }
         self.with_live(|live, now| {
             live.core.handle_stop(now, &mut live.out);

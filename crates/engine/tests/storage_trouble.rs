@@ -1,0 +1,65 @@
+//! Storage that fails: the torrent says so, others go on, and it recovers by itself.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use samara_engine::disk::{Fault, FaultyStorage, MemoryStorage, Operation};
+use samara_engine::wire::id::FileIndex;
+use samara_engine::{CustomStorage, State};
+use std::io::ErrorKind;
+use std::sync::Arc;
+use support::{Sample, addr, run, session, until};
+
+#[test]
+fn a_full_disk_pauses_its_torrent_alone_until_there_is_room() {
+    run(async {
+        let unlucky = Sample::single(2_000_000, 64 * 1024);
+        let lucky = Sample::multi(&[("a", 500_000)], 64 * 1024);
+        let (seed, _torrent) = unlucky.seed().await;
+        let (other_seed, _torrent) = lucky.seed().await;
+        let memory = Arc::new(MemoryStorage::new());
+        let storage = Arc::new(FaultyStorage::new(Arc::clone(&memory) as Arc<_>));
+        storage.inject(Operation::Write, 5..u64::MAX, Fault::Error(ErrorKind::StorageFull));
+        let (dir, leech) = (tempfile::tempdir().unwrap(), session(None));
+        let mut add = unlucky.add(dir.path(), &[addr(&seed)]);
+        add.storage = Some(CustomStorage(Arc::clone(&storage) as Arc<_>));
+        let torrent = leech.add(add).await.unwrap();
+        let status = until(&torrent, |s| matches!(s.state, State::Failed(_))).await;
+        let State::Failed(error) = status.state else { unreachable!() };
+        assert_eq!(error.kind, samara_engine::ErrorKind::NoSpace);
+        assert!(error.message.contains("space"), "{error}");
+        // What is asked for while nothing can be written is little.
+        let other = leech.add(lucky.add(dir.path(), &[addr(&other_seed)])).await.unwrap();
+        until(&other, |s| s.state == State::Seeding).await;
+        lucky.assert_same(dir.path());
+        storage.heal();
+        let status = until(&torrent, |s| s.state == State::Seeding).await;
+        assert_eq!((status.stats.corrupt, status.check_total_bytes), (0, 0));
+        assert!(memory.content(FileIndex(0)).unwrap() == unlucky.bytes());
+        leech.shutdown().await;
+        seed.shutdown().await;
+        other_seed.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    run(async {
+        let sample = Sample::multi(&[("empty", 0), ("a", 100_000)], 16 * 1024);
+        let (seed, _torrent) = sample.seed().await;
+        let dir = tempfile::tempdir().unwrap();
+        let blocked = dir.path().join("file");
+        std::fs::write(&blocked, b"not a directory").unwrap();
+        let leech = session(None);
+        let torrent = leech.add(sample.add(&blocked.join("below"), &[addr(&seed)])).await.unwrap();
+        let status = until(&torrent, |s| matches!(s.state, State::Failed(_))).await;
+        let State::Failed(error) = status.state else { unreachable!() };
+        assert!(error.message.contains("file"), "{error}");
+        std::fs::remove_file(&blocked).unwrap();
+        until(&torrent, |s| s.state == State::Seeding).await;
+        sample.assert_same(&blocked.join("below"));
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}

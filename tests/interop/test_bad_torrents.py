@@ -1,5 +1,7 @@
 """Torrent files that are none, and torrents that would write where they should not: exit code 4, a message, nothing written."""
 
+import json
+
 import pytest
 
 import bencode
@@ -56,9 +58,7 @@ BAD = {
     "length negative": torrent(length=-1),
     "length of 2^63 - 1": torrent(length=(1 << 63) - 1),
     "no length": torrent(length=None),
-    "both length and files": torrent(files=[{"path": ["a"], "length": 1}]),
     "no files": of_files(),
-    "file twice": of_files(["a"], ["a"]),
     "file and directory": of_files(["a"], ["a", "b"]),
     "empty path": of_files([]),
     "sum overflows": bencode.encode(
@@ -115,6 +115,15 @@ def test_no_name_leaves_the_directory(lab, samara, name):
         assert verified.code == contract.FAILED, verified.tail()
     made = [p for p in outer.rglob("*") if p not in (outer / "a", into)]
     assert all(into in p.parents for p in made)
+
+
+def test_two_files_of_one_name_are_told_apart(lab, samara):
+    path = lab.private("twice.torrent")
+    path.write_bytes(of_files(["a"], ["a"]))
+    shown = samara.run(lab, "info", path, "--json", timeout=30)
+    assert shown.code == contract.DONE, shown.tail()
+    files = json.loads("\n".join(shown.out))["files"]
+    assert len({json.dumps(file["path"]) for file in files}) == 2
 
 
 def test_missing_file(lab, samara):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import signal
+import urllib.request
 
 import pytest
 
@@ -28,7 +29,7 @@ def seeded(lab, shapes):
 
 def test_peers(lab, samara, seeded):
     torrent, seed = seeded
-    process = samara.run(lab, "peers", torrent.path, "--bind", net.new_address())
+    process = samara.run(lab, "peers", torrent.path)
     assert process.code == contract.DONE, process.tail()
     assert seed.address in process.out
     assert all(re.fullmatch(r"[0-9.]+:\d+", line) for line in process.out)
@@ -87,8 +88,6 @@ def test_share_to_aria2(lab, samara, shapes):
     assert fetched.wait_exit() == contract.DONE, fetched.tail()
     assert not payloads.differences(content, into)
 
-    import urllib.request
-
     path = lab.private("shared.torrent")
     with urllib.request.urlopen(url, timeout=10) as answer:
         path.write_bytes(answer.read())
@@ -111,20 +110,19 @@ def test_seed_says_goodbye(lab, samara, shapes):
 
 
 def test_seed_of_damaged_data(lab, samara, shapes):
-    """It seeds what is right, and says what is not."""
-    content = shapes("single")
+    """Seeding never downloads: it names the bad file and ends, and changes nothing."""
+    content = shapes("nested")
     copy = content.copy(lab.folder("copy"))
-    with open(content.path((), copy), "r+b") as file:
+    path = content.path(("big.bin",), copy)
+    with open(path, "r+b") as file:
         file.seek(5 * content.piece_length)
         file.write(b"\0" * 100)
+    before = path.read_bytes()
     torrent = content.torrent(lab.private("t.torrent"))
-    seed = samara.seed(lab, torrent, copy)
-    seed.wait_ready()
-    helper = Libtorrent().seed(lab, torrent, content.root)
-    helper.wait_ready()
-    into = lab.folder("into")
-    Libtorrent().download(lab, torrent, into, [seed.address, helper.address]).wait_complete()
-    assert not payloads.differences(content, into)
+    process = samara.seed(lab, torrent, copy).process
+    assert process.wait_exit(30) == contract.FAILED, process.tail()
+    assert "big.bin" in "\n".join(process.out + process.err)
+    assert path.read_bytes() == before
 
 
 def test_demo(lab, samara):

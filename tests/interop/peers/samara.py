@@ -34,7 +34,7 @@ class Samara:
         host = net.new_address()
         port = net.free_port(host)
         args = ["seed", torrent.path, "--data", data, "--port", port, "--bind", host, "--json", *options]
-        return SamaraTransfer(self.start(lab, *args), port)
+        return SamaraTransfer(self.start(lab, *args), host, port)
 
     def download(self, lab, torrent, into, peers=(), *options, prefix=()):
         host = net.new_address()

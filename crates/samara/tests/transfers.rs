@@ -15,8 +15,12 @@ fn made(home: &Home) {
 
 /// A seed of it, and its address.
 fn seeding(home: &Home) -> (Running, String) {
+    seeding_with(home, &[])
+}
+
+fn seeding_with(home: &Home, rest: &[&str]) -> (Running, String) {
     let args = ["seed", "t.torrent", "--data", "data", "--port", "0", "--bind", "127.0.0.1"];
-    let mut seed = home.spawn(&args);
+    let mut seed = home.spawn(&[&args, rest].concat());
     let port = seed.wait_for("listening")["port"].as_u64().expect("a port");
     (seed, format!("127.0.0.1:{port}"))
 }
@@ -59,6 +63,23 @@ fn what_is_seeded_can_be_downloaded_and_is_then_there() {
     assert_eq!(seed.interrupt(), 130);
     let again = home.run(&download(&["--no-seed", "-q"]));
     assert_eq!((again.code, again.stdout.as_str(), again.stderr.as_str()), (0, "", ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_download_is_continued() {
+    let home = Home::new();
+    made(&home);
+    let (_seed, addr) = seeding_with(&home, &["--limit-up", "300K"]);
+    let mut first = home.spawn(&download(&["--peer", &addr]));
+    while first.wait_for("progress")["done"].as_u64() < Some(100_000) {}
+    assert_eq!(first.interrupt(), 130);
+    let ran = home.run(&download(&["--peer", &addr, "--json"]));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let summary = ran.object("summary");
+    assert_eq!(summary["complete"], true);
+    assert!(summary["downloaded"].as_u64() <= Some(950_000), "{summary}");
+    assert!(same(&home.path("data/top"), &home.path("out/top")));
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<Exit, Failure> {
         tokio::select! {
             ended = demo.run() => ended,
             () = signals.next() => {
-                demo.out.note("\rInterrupted.");
+                demo.out.note("Interrupted.");
                 Ok(Exit::Interrupted)
             }
         }
@@ -277,10 +277,10 @@ impl Demo<'_> {
             self.out.note(format_args!("\nEverything is in {}.", dir.display()));
         }
         self.out.note(format_args!(
-            "\n{} Now for real:\n  {}    download, or continue a download\n  {}                  send files to somebody else",
+            "\n{} Now for real:\n  {}  download, or continue a download\n  {}  send files to somebody else",
             style.green("It works."),
-            style.cyan("samara download FILE.torrent"),
-            style.cyan("samara share PATH"),
+            style.cyan(format!("{:<28}", "samara download FILE.torrent")),
+            style.cyan(format!("{:<28}", "samara share PATH")),
         ));
     }
 

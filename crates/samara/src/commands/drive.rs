@@ -60,9 +60,11 @@ pub(crate) async fn run(
     };
     display.finish();
     if end == End::Interrupted {
-        out.note(
-            "\rStopping: telling the trackers and saving progress. Ctrl-C again stops at once.",
-        );
+        // Over the ^C that a terminal shows.
+        let back = if out.err_style.is_on() { "\r" } else { "" };
+        out.note(format_args!(
+            "{back}Stopping: telling the trackers and saving progress. Ctrl-C again stops at once."
+        ));
     }
     tokio::select! {
         () = session.shutdown() => {}

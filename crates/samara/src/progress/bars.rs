@@ -62,6 +62,9 @@ impl Bars {
         for (item, s) in self.items.iter_mut().zip(snapshots) {
             let turned = item.phase != s.phase;
             item.phase = s.phase;
+            if turned && s.phase == Phase::Seeding {
+                item.strip(&self.multi);
+            }
             item.bar.set_length(s.total.max(1));
             item.bar.set_position(if s.total == 0 { 1 } else { s.done });
             if text_due || turned {
@@ -103,6 +106,17 @@ impl Bars {
 }
 
 impl Item {
+    /// Leaves name and details: a bar that is full for ever tells nothing.
+    fn strip(&mut self, multi: &MultiProgress) {
+        if self.head.is_none() {
+            return;
+        }
+        self.bar.set_style(style("  {wide_msg}"));
+        for line in self.details.take().into_iter().chain(self.files.drain(..)) {
+            multi.remove(&line);
+        }
+    }
+
     fn describe(&self, s: &Snapshot, style: Palette, width: usize) {
         let percent = format!("{:>3} %", units::percent(s.done, s.total));
         let bytes = format!("{} of {}", units::size(s.done), units::size(s.total));
@@ -173,6 +187,7 @@ mod tests {
             }
             assert_eq!(bars.items.len(), count);
             assert!(bars.items.iter().all(|i| i.head.is_some() == (count <= LONG_FORM)));
+            assert!(bars.items.iter().all(|i| i.details.is_none() && i.files.is_empty()));
         }
     }
 }

@@ -52,7 +52,11 @@ impl Bars {
     pub(super) fn update(&mut self, now: Instant, snapshots: &[Snapshot]) {
         let long = snapshots.len() <= LONG_FORM;
         while self.items.len() < snapshots.len() {
-            let item = self.add(&snapshots[self.items.len()], long);
+            let s = &snapshots[self.items.len()];
+            let mut item = self.add(s, long);
+            if s.phase == Phase::Seeding {
+                item.strip(&self.multi);
+            }
             self.items.push(item);
         }
         let text_due = self.text_at.is_none_or(|t| now - t >= TEXT_EVERY);
@@ -86,11 +90,7 @@ impl Bars {
         };
         let colors = if self.style.is_on() { ".cyan/black.bright" } else { "" };
         let bar_width = if long { self.width.saturating_sub(40).clamp(10, 48) } else { 20 };
-        // Complete from the start: nothing to fill a bar with.
-        let bare = long && s.phase == Phase::Seeding;
-        let line = if bare {
-            "  {wide_msg}".to_owned()
-        } else if long {
+        let line = if long {
             format!("  {{prefix}} {{bar:{bar_width}{colors}}}  {{msg}}")
         } else {
             format!("{{prefix}} {{bar:{bar_width}{colors}}}  {{wide_msg}}")

@@ -47,13 +47,15 @@ pub(crate) fn run(args: &PeersArgs, context: &Context) -> Result<Exit, Failure> 
                 }),
             )?;
         } else {
-            let known =
-                |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| units::grouped(n.into()));
+            let known = |n: Option<u32>, one: &str, many: &str| match n {
+                Some(n) => units::count(n.into(), one, many),
+                None => format!("unknown {many}"),
+            };
             out.note(format_args!(
-                "{url}: {}, of {} seeds and {} leeches",
+                "{url}: {} named, of {} and {}",
                 units::count(answer.peers.len() as u64, "peer", "peers"),
-                known(answer.complete),
-                known(answer.incomplete),
+                known(answer.complete, "seed", "seeds"),
+                known(answer.incomplete, "leech", "leeches"),
             ));
             if let Some(warning) = &answer.warning {
                 out.warn(format_args!("{url}: {}", clean(warning)));

@@ -125,7 +125,9 @@ impl Item {
         let Some(head) = &self.head else {
             let name_width = width.saturating_sub(60).clamp(12, 32);
             self.bar.set_prefix(format!("{:name_width$} {percent}", shorten(&name, name_width)));
-            self.bar.set_message(format!("{} · {}", s.phase.word(), parts.join(" · ")));
+            let word = (s.phase != Phase::Downloading).then(|| s.phase.word().to_owned());
+            let message: Vec<String> = word.into_iter().chain(parts).collect();
+            self.bar.set_message(message.join(" · "));
             return;
         };
         let word = s.phase.word();

@@ -81,7 +81,7 @@ impl Peer {
     }
 
     /// Whether a flush might find something to do.
-    fn has_output(&self) -> bool {
+    pub(crate) fn has_output(&self) -> bool {
         let out = self.out.borrow();
         !out.blocked && (out.serving || !out.is_empty())
     }

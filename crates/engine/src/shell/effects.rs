@@ -5,9 +5,13 @@ use crate::dial;
 use crate::peer;
 use crate::status::Event;
 use samara_swarm::{Announce, Effect};
-use samara_wire::time::Instant;
+use samara_wire::peer::message::Message;
+use samara_wire::time::{Duration, Instant};
 use std::rc::Rc;
 use tokio::task::spawn_local;
+
+/// `have` messages wait this long for company.
+const HAVE_DELAY: Duration = Duration::from_millis(50);
 
 impl TorrentShell {
     /// Empties the outbox and flushes what was written to; then sees to the deadlines.
@@ -36,8 +40,13 @@ impl TorrentShell {
         for effect in out.drain() {
             match effect {
                 Effect::Send(key, message) => {
-                    if let Some(peer) = live.peer(key).cloned() {
-                        peer.send(&message);
+                    let Some(peer) = live.peer(key).cloned() else { continue };
+                    peer.send(&message);
+                    if matches!(message, Message::Have(_)) && !self.options.super_seeding {
+                        // One system call for several: nobody's next request depends on it.
+                        let mut life = self.life.borrow_mut();
+                        life.flush_at.get_or_insert(now + HAVE_DELAY);
+                    } else {
                         mark_dirty(live, peer);
                     }
                 }
@@ -68,6 +77,15 @@ impl TorrentShell {
         if live.out.is_empty() {
             live.out = out;
         }
+    }
+
+    /// Has everybody flushed to whom something is to be sent.
+    pub(super) fn flush_all(self: &Rc<Self>) {
+        self.with_live(|live, _| {
+            let waiting = live.peers.iter().flatten().filter(|peer| peer.has_output());
+            let waiting: Vec<_> = waiting.cloned().collect();
+            waiting.into_iter().for_each(|peer| mark_dirty(live, peer));
+        });
     }
 
     fn on_event(&self, event: samara_swarm::Event, now: Instant) {
@@ -133,7 +151,7 @@ impl TorrentShell {
         let complete = live.is_some_and(|live| live.core.is_complete());
         // Rates sink while nothing happens, and must be seen to.
         let moving = stats.is_some_and(|stats| stats.down_rate > 0 || stats.up_rate > 0);
-        life.publish_at = moving.then(|| now + std::time::Duration::from_secs(1));
+        life.publish_at = moving.then(|| now + Duration::from_secs(1));
         let mut entered = None;
         self.shared.status.send_if_modified(|status| {
             let mut next = status.clone();

@@ -48,9 +48,10 @@ impl TorrentShell {
     fn drive_deadlines(self: &Rc<Self>) {
         let now = self.env.now();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let (publish, save, retry) = {
+        let (publish, flush, save, retry) = {
             let life = self.life.borrow();
-            (due(life.publish_at), due(life.save_at) && !life.saving, due(life.retry_at))
+            let save = due(life.save_at) && !life.saving;
+            (due(life.publish_at), due(life.flush_at), save, due(life.retry_at))
         };
         if retry {
             // The credit that follows from this lets the core ask for a piece.
@@ -59,6 +60,10 @@ impl TorrentShell {
         }
         if due(self.peek(|live, _| live.core.next_timeout()).flatten()) {
             self.with_live(|live, now| live.core.handle_timeout(now, &mut live.out));
+        }
+        if flush {
+            self.life.borrow_mut().flush_at = None;
+            self.flush_all();
         }
         if save {
             let mut life = self.life.borrow_mut();

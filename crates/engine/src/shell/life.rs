@@ -36,6 +36,8 @@ pub(super) struct Life {
     /// When the status was last published, and when it is to be.
     pub(super) published_at: Instant,
     pub(super) publish_at: Option<Instant>,
+    /// When messages that are in no hurry are to be flushed.
+    pub(super) flush_at: Option<Instant>,
     /// When resume data is to be written.
     pub(super) save_at: Option<Instant>,
     /// Bytes verified since resume data was last written.
@@ -63,6 +65,7 @@ impl Life {
             durable: false,
             published_at: Instant::ZERO,
             publish_at: None,
+            flush_at: None,
             save_at: None,
             unsaved_bytes: 0,
             saving: false,
@@ -118,6 +121,8 @@ impl Life {
 
     /// The next time something of ours is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        [self.retry_at, self.publish_at, self.save_at].into_iter().flatten().min()
+        // While resume data is being written, the next time is not due before that is done.
+        let save_at = if self.saving { None } else { self.save_at };
+        [self.retry_at, self.publish_at, self.flush_at, save_at].into_iter().flatten().min()
     }
 }

@@ -194,6 +194,9 @@ impl TorrentShell {
     pub(crate) fn handle_newcomer(self: &Rc<Self>, newcomer: Newcomer) {
         let Newcomer { stream, addr, direction, peer_id, reserved, place, greeting } = newcomer;
         if !self.life.borrow().is_running() {
+            if direction == Direction::Outgoing {
+                self.dial_failed(addr);
+            }
             return;
         }
         let admitted = self.with_live(|live, now| {

@@ -147,3 +147,80 @@ fn a_handshake_tells_who_is_there() {
         seed.shutdown().await;
     });
 }
+
+#[test]
+fn pieces_longer_than_all_buffers_go_by_way_of_the_disk() {
+    run(async {
+        let sample = Sample::single(10_000_000, 2 * 1024 * 1024);
+        let (first, _a) = sample.seed().await;
+        let (second, _b) = sample.seed().await;
+        let mut config = support::config(None);
+        config.buffer_bytes = 512 * 1024;
+        let leech = samara_engine::Session::start(config).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let peers = [addr(&first), addr(&second)];
+        let torrent = leech.add(sample.add(dir.path(), &peers)).await.unwrap();
+        let status = until(&torrent, |s| s.state == State::Seeding).await;
+        assert_eq!(status.stats.corrupt, 0);
+        sample.assert_same(dir.path());
+        for session in [&leech, &first, &second] {
+            session.shutdown().await;
+        }
+    });
+}
+
+#[test]
+fn torrents_on_several_shards_share_a_port_and_a_disk() {
+    run(async {
+        let samples: Vec<_> =
+            (0..4).map(|i| Sample::single(700_000 + i * 1000, 32 * 1024)).collect();
+        let sharded = || {
+            let mut config = support::config(None);
+            config.shards = 3;
+            samara_engine::Session::start(config).unwrap()
+        };
+        let (seed, leech) = (sharded(), sharded());
+        for sample in &samples {
+            let torrent = seed.add(sample.add(sample.dir.path(), &[])).await.unwrap();
+            until(&torrent, |s| s.state == State::Seeding).await;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut torrents = Vec::new();
+        for (i, sample) in samples.iter().enumerate() {
+            let to = dir.path().join(i.to_string());
+            torrents.push(leech.add(sample.add(&to, &[addr(&seed)])).await.unwrap());
+        }
+        for (i, (torrent, sample)) in torrents.iter().zip(&samples).enumerate() {
+            until(torrent, |s| s.state == State::Seeding).await;
+            sample.assert_same(&dir.path().join(i.to_string()));
+        }
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}
+
+#[test]
+fn ipv6_peers_are_peers() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        // A machine without IPv6 has nothing to show here.
+        return;
+    }
+    run(async {
+        let sample = Sample::single(100_000, 16 * 1024);
+        let on_all = || {
+            let mut config = support::config(None);
+            config.bind = Vec::new();
+            samara_engine::Session::start(config).unwrap()
+        };
+        let (seed, leech) = (on_all(), on_all());
+        let torrent = seed.add(sample.add(sample.dir.path(), &[])).await.unwrap();
+        until(&torrent, |s| s.state == State::Seeding).await;
+        let dir = tempfile::tempdir().unwrap();
+        let at = (std::net::Ipv6Addr::LOCALHOST, seed.port()).into();
+        let torrent = leech.add(sample.add(dir.path(), &[at])).await.unwrap();
+        until(&torrent, |s| s.state == State::Seeding).await;
+        sample.assert_same(dir.path());
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}

@@ -43,7 +43,11 @@ impl Torrent {
             Message::Bitfield(bytes) => {
                 let has = Bitfield::from_bytes(&bytes, self.layout.count())
                     .map_err(|_| "a bitfield that does not fit the torrent")?;
-                self.on_bitfield(now, key, has, out)?;
+                if self.peers.get(key).is_some_and(|peer| peer.past_bitfield) {
+                    self.on_later_bitfield(now, key, &has, out)?;
+                } else {
+                    self.on_bitfield(now, key, has, out)?;
+                }
             }
             Message::HaveAll => {
                 self.require_fast(key, "have-all without the fast extension")?;
@@ -128,7 +132,7 @@ impl Torrent {
     ) -> Result<(), &'static str> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         if peer.past_bitfield {
-            return Err("a second bitfield, or one after have");
+            return Err("have-all or have-none where pieces were told of before");
         }
         peer.past_bitfield = true;
         self.picker.peer_left(&peer.has);
@@ -145,6 +149,20 @@ impl Torrent {
         self.update_interest(now, key, out);
         self.drop_if_redundant(now, key, out);
         Ok(())
+    }
+
+    /// BEP 3 has one bitfield, right after the handshake. aria2 sends another where that is shorter than the HAVEs it
+    /// has gathered, so a later one is read as those HAVEs: it adds pieces and takes none away.
+    fn on_later_bitfield(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        has: &Bitfield,
+        out: &mut Outbox,
+    ) -> Result<(), &'static str> {
+        let Some(peer) = self.peers.get(key) else { return Ok(()) };
+        let new: Vec<PieceIndex> = has.iter_difference(&peer.has).collect();
+        new.into_iter().try_for_each(|piece| self.on_have(now, key, piece, out))
     }
 
     /// Any request inside a piece we have is legal, up to 128 KiB.

@@ -249,7 +249,7 @@ fn allowed_fast_pieces_are_asked_for_while_choked() {
 }
 
 #[test]
-fn out_of_range_pieces_and_second_bitfields_are_faults() {
+fn out_of_range_pieces_and_a_second_have_all_are_faults() {
     let bad = [
         Message::Have(PieceIndex(PIECES)),
         Message::Bitfield(Box::new([0xff; 9])),
@@ -278,6 +278,19 @@ fn a_lazy_or_absent_bitfield_is_legal() {
     let effects = t.says(p, Message::Have(PieceIndex(2)));
     assert_eq!(sent(&effects, p)[0], Message::Interested);
     assert_eq!(requests(&effects, p).len(), 2);
+}
+
+/// aria2 sends a bitfield where it is shorter than many HAVEs.
+#[test]
+fn a_later_bitfield_adds_pieces_and_takes_none_away() {
+    let mut t = Trace::leech();
+    let p = t.plain_peer();
+    t.says(p, Message::Have(PieceIndex(2)));
+    let effects = t.says(p, Message::Bitfield(Box::new([0b1001_0000, 0, 0])));
+    assert!(disconnected(&effects, p).is_none());
+    let has = &t.torrent.peers.get(p).unwrap().has;
+    let told: Vec<u32> = (0..PIECES).filter(|&i| has.has(PieceIndex(i))).collect();
+    assert_eq!(told, [0, 2, 3]);
 }
 
 #[test]

@@ -224,3 +224,41 @@ fn ipv6_peers_are_peers() {
         seed.shutdown().await;
     });
 }
+
+#[test]
+fn peers_find_each_other_through_a_tracker_and_take_their_leave() {
+    run(async {
+        use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
+        let bind = vec![(std::net::Ipv4Addr::LOCALHOST, 0).into()];
+        let tracker =
+            TrackerServer::start(TrackerServerConfig { bind, ..TrackerServerConfig::default() })
+                .unwrap();
+        for scheme in ["http", "udp"] {
+            let mut sample = Sample::single(300_000, 32 * 1024);
+            let url = format!("{scheme}://127.0.0.1:{}/announce", tracker.port());
+            sample.metainfo.trackers = vec![vec![url]];
+            let announcing = |dir: &std::path::Path| {
+                let mut add = sample.add(dir, &[]);
+                add.announce = true;
+                add
+            };
+            let (seed, leech) = (session(None), session(None));
+            let seeding = seed.add(announcing(sample.dir.path())).await.unwrap();
+            until(&seeding, |s| s.state == State::Seeding && s.trackers_answered > 0).await;
+            let dir = tempfile::tempdir().unwrap();
+            let torrent = leech.add(announcing(dir.path())).await.unwrap();
+            until(&torrent, |s| s.state == State::Seeding).await;
+            sample.assert_same(dir.path());
+            let asked = std::time::Instant::now();
+            leech.shutdown().await;
+            seed.shutdown().await;
+            assert!(asked.elapsed().as_secs() < 2, "{:?}", asked.elapsed());
+            // Both said `stopped`: nobody is left to be named.
+            let limit = std::time::Duration::from_secs(5);
+            let answers = samara_engine::probe::announce_all(&sample.metainfo, &[], limit).await;
+            let (_, answer) = &answers[0];
+            assert_eq!(answer.as_ref().unwrap().peers, [], "{scheme}");
+        }
+        tracker.shutdown();
+    });
+}

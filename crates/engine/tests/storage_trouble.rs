@@ -36,6 +36,8 @@ fn a_full_disk_pauses_its_torrent_alone_until_there_is_room() {
         let status = until(&torrent, |s| s.state == State::Seeding).await;
         assert_eq!((status.stats.corrupt, status.check_total_bytes), (0, 0));
         assert!(memory.content(FileIndex(0)).unwrap() == unlucky.bytes());
+        // A storage that cannot tell whether it would have to wait is read on disk threads.
+        unlucky.download(&[addr(&leech)]).await;
         leech.shutdown().await;
         seed.shutdown().await;
         other_seed.shutdown().await;

@@ -70,14 +70,14 @@ impl Peer {
     /// A block that had to be read from disk is here.
     pub(crate) fn block_read(&self, block: BlockRef, data: Vec<u8>) {
         let mut out = self.out.borrow_mut();
-        out.reads = out.reads.saturating_sub(1);
+        out.reading = out.reading.saturating_sub(block.len as usize);
         out.push_block(block, data.into());
     }
 
     /// A block could not be read from disk.
-    pub(crate) fn block_lost(&self) {
+    pub(crate) fn block_lost(&self, block: BlockRef) {
         let mut out = self.out.borrow_mut();
-        out.reads = out.reads.saturating_sub(1);
+        out.reading = out.reading.saturating_sub(block.len as usize);
     }
 
     /// Whether a flush might find something to do.

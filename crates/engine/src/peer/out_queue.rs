@@ -27,8 +27,8 @@ pub(crate) struct OutQueue {
     pub(super) blocked: bool,
     /// Whether blocks wait for the upload limit.
     pub(super) throttled: bool,
-    /// Blocks being read from disk for this peer.
-    pub(super) reads: usize,
+    /// Bytes being read from disk for this peer.
+    pub(super) reading: usize,
 }
 
 struct OutBlock {
@@ -54,7 +54,7 @@ impl OutQueue {
             serving: false,
             blocked: false,
             throttled: false,
-            reads: 0,
+            reading: 0,
         }
     }
 
@@ -68,9 +68,9 @@ impl OutQueue {
         self.blocks.push_back(block);
     }
 
-    /// Bytes of blocks that wait.
-    pub(super) const fn unsent_block_bytes(&self) -> usize {
-        self.unsent
+    /// Bytes of blocks that wait, here or for the disk.
+    pub(super) const fn pending_bytes(&self) -> usize {
+        self.unsent + self.reading
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -178,7 +178,7 @@ mod tests {
             expected.extend(encode_piece_header(second));
             expected.extend([2; 50]);
             assert_eq!(stream, expected, "{n} bytes at a time");
-            assert_eq!((done, queue.unsent_block_bytes()), (vec![1, 2], 0));
+            assert_eq!((done, queue.pending_bytes()), (vec![1, 2], 0));
         }
     }
 

@@ -10,14 +10,16 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use tokio::io::Interest;
 
-/// Blocks are pulled while less than this waits to be sent, in bytes.
+/// Blocks are pulled while less than this waits to be sent to a peer, in bytes; one block of at most 128 KiB may
+/// go beyond.
 const LOW_WATER: usize = 256 * 1024;
+
+/// The same while block buffers are scarce: many peers that are slow to take what they asked for must not have
+/// them all.
+const LOW_WATER_SCARCE: usize = 32 * 1024;
 
 /// Written in one go before other peers have their turn, in bytes.
 const BUDGET: usize = 512 * 1024;
-
-/// Blocks that may be read from disk for one peer at a time.
-const MAX_READS: usize = 16;
 
 /// Writes what there is to write, until the socket has no room or the budget is spent. True in the latter case:
 /// there is more to be done at once.
@@ -79,14 +81,17 @@ pub(super) fn forget_readiness(peer: &Peer, interest: Interest) {
 
 /// Pulls blocks out of the core and reads them, while there is room and the upload limit allows.
 fn fill(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: Instant) {
+    let shared = &shell.env.shared;
     loop {
+        let scarce = shared.disk.pool().free_bytes() < shared.config.buffer_bytes as u64 / 2;
+        let low_water = if scarce { LOW_WATER_SCARCE } else { LOW_WATER };
         {
             let out = peer.out.borrow();
-            if !out.serving || out.unsent_block_bytes() >= LOW_WATER || out.reads >= MAX_READS {
+            if !out.serving || out.pending_bytes() >= low_water {
                 return;
             }
         }
-        let throttled = shell.env.shared.limit_up.delay().is_some();
+        let throttled = shared.limit_up.delay().is_some();
         let was = std::mem::replace(&mut peer.out.borrow_mut().throttled, throttled);
         if throttled {
             if !was {
@@ -131,7 +136,7 @@ fn read_resident(
 
 /// Has a disk thread read the block; it comes back as [`DiskDone::Read`].
 fn read_later(shell: &TorrentShell, peer: &Peer, block: BlockRef) {
-    peer.out.borrow_mut().reads += 1;
+    peer.out.borrow_mut().reading += block.len as usize;
     let (shard, id, key) = (shell.env.tx.clone(), shell.shared.id, peer.key);
     let reply = move |result| {
         // Fails only if the shard has ended, and the peer with it.

@@ -127,7 +127,7 @@ impl TorrentShell {
                 Err(error) => {
                     tracing::warn!(torrent = %self.shared.hashes.wire(), piece = %block.piece, %error,
                         "a piece cannot be read any more");
-                    peer.block_lost();
+                    peer.block_lost(block);
                     live.core.handle_serve_failed(now, key, block, &mut live.out);
                 }
             }

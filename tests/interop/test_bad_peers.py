@@ -242,35 +242,28 @@ def pieces_come_one_by_one(talk):
 
 
 def chokes_midway(talk):
-    """Chokes after every 50 blocks, forgets what was asked (BEP 3), and unchokes again."""
+    """Chokes after every 50 blocks, forgets what was asked and what is still on its way (BEP 3), then unchokes again."""
     talk.handshake()
     talk.bitfield()
     served = 0
-    choked = True
-    while True:
-        kind, payload = talk.message()
-        if kind == fake.INTERESTED and choked:
+    for index, begin, length in talk.requests():
+        talk.serve(index, begin, length)
+        served += 1
+        if served % 50 == 0:
+            talk.send(fake.CHOKE)
+            while not talk.quiet():
+                talk.message()
             talk.send(fake.UNCHOKE)
-            choked = False
-        elif kind == fake.REQUEST and not choked:
-            talk.serve(*struct.unpack(">III", payload))
-            served += 1
-            if served % 50 == 0:
-                talk.send(fake.CHOKE)
-                talk.keep_alive()
-                talk.send(fake.UNCHOKE)
 
 
 def backwards(talk):
-    """Answers what it was asked in the reverse order, a few at a time."""
+    """Answers what it was asked in the reverse order, as many at a time as come at once."""
     talk.handshake()
     talk.bitfield()
     held = []
-    left = talk.torrent.payload.size
     for request in talk.requests():
         held.append(request)
-        left -= request[2]
-        if len(held) == 3 or left <= 0:
+        if len(held) == 8 or talk.quiet(0.01):
             while held:
                 talk.serve(*held.pop())
 
@@ -334,7 +327,7 @@ def test_dying_peer_loses_nothing(lab, content, subject):
             if talk.peer.served_bytes() > 2 * MIB:
                 talk.raw(struct.pack(">IBII", 9 + length, fake.PIECE, index, begin) + bytes(100))
                 died.set()
-                return
+                talk.finish()
             talk.serve(index, begin, length)
 
     def patient(talk):

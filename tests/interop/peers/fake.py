@@ -4,6 +4,7 @@ A script is a plain function that gets a `Conversation` and speaks it from start
 All that the other side asks for is written down, so that a test can count it.
 """
 
+import select
 import socket
 import struct
 import threading
@@ -118,6 +119,15 @@ class Conversation:
             got, payload = self.message()
             if got == kind:
                 return payload
+
+    def quiet(self, seconds=0.05):
+        """Whether nothing came for that long: all that was on its way is here."""
+        return not select.select([self._sock], [], [], seconds)[0]
+
+    def finish(self):
+        """Sends no more, and reads on: a close with unread data would make the kernel throw away what is still on its way."""
+        self._sock.shutdown(socket.SHUT_WR)
+        self.silence()
 
     def silence(self):
         """Reads all that comes and says nothing, until the other side hangs up."""

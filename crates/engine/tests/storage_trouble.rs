@@ -44,6 +44,29 @@ fn a_full_disk_pauses_its_torrent_alone_until_there_is_room() {
     });
 }
 
+#[test]
+fn what_a_failed_sync_may_have_lost_is_fetched_again() {
+    run(async {
+        let sample = Sample::single(500_000, 64 * 1024);
+        let (seed, _torrent) = sample.seed().await;
+        let memory = Arc::new(MemoryStorage::new());
+        let storage = Arc::new(FaultyStorage::new(Arc::clone(&memory) as Arc<_>));
+        storage.inject(Operation::Sync, 0..1, Fault::Error(ErrorKind::Other));
+        let (dir, leech) = (tempfile::tempdir().unwrap(), session(None));
+        let mut add = sample.add(dir.path(), &[addr(&seed)]);
+        add.storage = Some(CustomStorage(Arc::clone(&storage) as Arc<_>));
+        let torrent = leech.add(add).await.unwrap();
+        until(&torrent, |s| matches!(s.state, State::Failed(_))).await;
+        torrent.add_peers(vec![addr(&seed)]);
+        let status = until(&torrent, |s| s.state == State::Seeding).await;
+        assert!(status.stats.downloaded > 500_000, "{:?}", status.stats);
+        assert!(storage.calls(Operation::Sync) >= 2);
+        assert!(memory.content(FileIndex(0)).unwrap() == sample.bytes());
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}
+
 #[cfg(unix)]
 #[test]
 fn a_directory_that_cannot_be_made_is_named() {

@@ -34,6 +34,7 @@ use pieces::PieceBuffers;
 use samara_disk::Store;
 use samara_swarm::torrent::{Direction, NewPeer, PeerSource};
 use samara_swarm::{Outbox, PeerKey, Torrent};
+use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{PeerId, WireHash};
 use samara_wire::layout::PieceLayout;
 use samara_wire::peer::handshake::{Handshake, Reserved};
@@ -68,6 +69,8 @@ pub(crate) struct Live {
     pub(crate) pieces: PieceBuffers,
     /// By the slot of the key.
     peers: Vec<Option<Rc<Peer>>>,
+    /// The verified pieces that were on disk for sure when it was last synced.
+    synced: Bitfield,
     /// Peers with something to be flushed.
     dirty: Vec<Rc<Peer>>,
 }
@@ -87,6 +90,7 @@ pub(crate) struct Newcomer {
 impl Live {
     fn new(core: Torrent) -> Self {
         Self {
+            synced: core.have().clone(),
             core,
             out: Outbox::new(),
             pieces: PieceBuffers::default(),

@@ -8,6 +8,8 @@ use super::life::Life;
 use super::start::job;
 use super::{Live, TorrentShell};
 use crate::resume::{Record, ResumeData};
+use samara_swarm::PeerKey;
+use samara_wire::id::BlockRef;
 use samara_wire::time::{Duration, Instant};
 use std::rc::Rc;
 use tokio::task::spawn_blocking;
@@ -82,9 +84,13 @@ impl TorrentShell {
             Ok(files) => files,
             Err(error) => {
                 self.fail(&error);
+                self.withdraw_unsynced();
                 return None;
             }
         };
+        if let Some(live) = self.live.borrow_mut().as_mut() {
+            live.synced.clone_from(&have);
+        }
         let Some(record) = self.record() else { return Some(complete) };
         unsettled.retain(|piece| !have.has(*piece));
         let data = ResumeData {
@@ -104,6 +110,19 @@ impl TorrentShell {
             }
             Err(_) => None,
         }
+    }
+
+    /// After a failed sync the system may have forgotten what it did not write, and may well report success the
+    /// next time: what was written since the last success counts as lost.
+    fn withdraw_unsynced(self: &Rc<Self>) {
+        self.with_live(|live, now| {
+            let lost: Vec<_> = live.core.have().iter_difference(&live.synced).collect();
+            for piece in lost {
+                let nobody = PeerKey { slot: u32::MAX, generation: 0 };
+                let block = BlockRef { piece, begin: 0, len: 0 };
+                live.core.handle_serve_failed(now, nobody, block, &mut live.out);
+            }
+        });
     }
 
     /// Whether anything is not yet recorded.

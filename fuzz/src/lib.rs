@@ -5,6 +5,7 @@
 //! one likes.
 
 pub mod bencode;
+pub mod exchange;
 pub mod magnet;
 pub mod metainfo;
 pub mod peer;

@@ -9,7 +9,8 @@
 //! | [`bencode`] | the serialisation format of BEP 3 |
 //! | [`metainfo`] | `.torrent` files, v1, v2 and hybrid (BEP 3, 12, 19, 27, 47, 52) |
 //! | [`magnet`] | magnet links (BEP 9, 53) |
-//! | [`peer`] | handshake and messages of the peer protocol (BEP 3, 6, 10, 21) |
+//! | [`peer`] | handshake and messages of the peer protocol (BEP 3, 6, 9, 10, 11, 21) |
+//! | [`lsd`] | datagrams of local service discovery (BEP 14) |
 //! | [`tracker`] | HTTP and UDP tracker formats (BEP 3, 7, 15, 23, 24, 31, 41, 48) |
 //! | [`id`], [`layout`], [`bitfield`], [`time`] | the vocabulary all crates share |
 #![no_std]
@@ -23,6 +24,7 @@ pub mod bencode;
 pub mod bitfield;
 pub mod id;
 pub mod layout;
+pub mod lsd;
 pub mod magnet;
 pub mod metainfo;
 pub mod peer;

@@ -4,6 +4,8 @@
 
 #[path = "../../../fuzz/src/bencode.rs"]
 mod bencode;
+#[path = "../../../fuzz/src/exchange.rs"]
+mod exchange;
 #[path = "../../../fuzz/src/magnet.rs"]
 mod magnet;
 #[path = "../../../fuzz/src/metainfo.rs"]
@@ -94,6 +96,21 @@ const TRACKER_TALK: [&[u8]; 8] = [
     b"\0\0\0\x01\0\0\0\x09\0\0\x07\x08\0\0\0\x01\0\0\0\x02\x0a\0\0\x01\x1a\xe1\x0a\0\0\x02\0\0",
 ];
 
+/// Messages of `ut_metadata` and `ut_pex`, and a datagram of local discovery.
+const EXCHANGES: [&[u8]; 4] = [
+    b"d8:msg_typei0e5:piecei7ee",
+    b"d8:msg_typei1e5:piecei0e10:total_sizei34256eexxxxxxxx",
+    b"d5:added12:\x0a\0\0\x01\x1a\xe1\x0a\0\0\x02\x1a\xe27:added.f2:\x02\x106:added60:8:added6.f0:7:dropped6:\x0a\0\0\x03\0\x01e",
+    b"BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\nPort: 6881\r\nInfohash: 0123456789abcdef0123456789abcdef01234567\r\n\
+      cookie: 1a2b\r\n\r\n\r\n",
+];
+
+fn exchanges(bytes: &[u8]) {
+    exchange::metadata(bytes);
+    exchange::pex(bytes);
+    exchange::lsd(bytes);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -127,11 +144,19 @@ proptest! {
     }
 
     #[test]
+    fn mutated_exchanges(exchange in prop::sample::select(EXCHANGES.to_vec()), mutations in mutations()) {
+        let mut bytes = exchange.to_vec();
+        mutations.iter().for_each(|m| m.apply(&mut bytes));
+        exchanges(&bytes);
+    }
+
+    #[test]
     fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         bencode::run(&bytes);
         metainfo::run(&bytes);
         magnet::run(&bytes);
         peer::run(&bytes);
         tracker::run(&bytes);
+        exchanges(&bytes);
     }
 }

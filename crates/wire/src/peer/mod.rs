@@ -1,4 +1,4 @@
-//! The peer protocol: handshake and messages (BEP 3, 5, 6, 10, 20, 21).
+//! The peer protocol: handshake and messages (BEP 3, 5, 6, 9, 10, 11, 20, 21).
 //!
 //! | module | what it reads and writes |
 //! | --- | --- |
@@ -6,6 +6,8 @@
 //! | [`message`] | the messages, all but the payload of `piece` |
 //! | [`frame`] | the boundaries of messages in a stream, checked before anything is buffered |
 //! | [`extension`] | the handshake of the extension protocol |
+//! | [`ut_metadata`] | requests for the info dictionary, and the answers |
+//! | [`ut_pex`] | peers that peers tell of |
 //! | [`client`] | the client and version a peer id speaks of |
 
 pub mod client;
@@ -13,3 +15,5 @@ pub mod extension;
 pub mod frame;
 pub mod handshake;
 pub mod message;
+pub mod ut_metadata;
+pub mod ut_pex;

@@ -136,7 +136,7 @@ impl PeerCollector {
 }
 
 /// Appends `peer` in its compact form, 6 or 18 bytes.
-fn push_compact(peer: &SocketAddr, out: &mut Vec<u8>) {
+pub(crate) fn push_compact(peer: &SocketAddr, out: &mut Vec<u8>) {
     match peer.ip() {
         IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
         IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),

@@ -146,11 +146,6 @@ impl ShardEnv {
         self.torrents.borrow().get(&id).cloned()
     }
 
-    /// Number of torrents here, among which block buffers are shared.
-    pub(crate) fn torrent_count(&self) -> usize {
-        self.torrents.borrow().len()
-    }
-
     /// Forgets a torrent that has stopped.
     pub(crate) fn forget(&self, id: TorrentId) {
         self.torrents.borrow_mut().remove(&id);

@@ -7,7 +7,9 @@ use crate::limiter::Limiter;
 use crate::torrent::{Torrent, TorrentShared};
 use samara_disk::Disk;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -31,13 +33,27 @@ pub(crate) struct Shared {
     /// One permit for each connection being set up by us.
     pub(crate) half_open: Semaphore,
     pub(crate) shards: Vec<mpsc::UnboundedSender<ShardCommand>>,
+    /// Torrents that download at present, over all shards: block buffers are shared among them.
+    takers: AtomicUsize,
     directory: Mutex<Directory>,
+}
+
+/// Counts a torrent among those that share the block buffers, as long as it is kept.
+pub(crate) struct Taker(Arc<Shared>);
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        self.0.takers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The torrents of a session. Locked for a look-up at a time; never while anything waits.
 #[derive(Default)]
 struct Directory {
+    /// In the order they were added.
     torrents: Vec<Arc<TorrentShared>>,
+    /// By each of the names that peers may use.
+    by_hash: BTreeMap<WireHash, Arc<TorrentShared>>,
     next_id: u64,
     closed: bool,
 }
@@ -67,6 +83,7 @@ impl Shared {
             limit_up: Limiter::new(config.limit_up),
             connections: Arc::new(Semaphore::new(config.max_peers.min(Semaphore::MAX_PERMITS))),
             half_open: Semaphore::new(MAX_HALF_OPEN),
+            takers: AtomicUsize::new(0),
             directory: Mutex::default(),
             config,
             disk,
@@ -87,11 +104,7 @@ impl Shared {
         if directory.closed {
             return Err(Refused::Closed);
         }
-        let same = |t: &Arc<TorrentShared>| {
-            let theirs = t.metainfo.info.hashes();
-            theirs.matches(&hashes.wire()) || hashes.matches(&theirs.wire())
-        };
-        if directory.torrents.iter().any(same) {
+        if hashes.names().any(|name| directory.by_hash.contains_key(&name)) {
             return Err(Refused::Duplicate);
         }
         let id = TorrentId(directory.next_id);
@@ -99,12 +112,28 @@ impl Shared {
         directory.next_id += 1;
         let torrent = Arc::new(make(id, shard));
         directory.torrents.push(Arc::clone(&torrent));
+        for name in hashes.names() {
+            directory.by_hash.insert(name, Arc::clone(&torrent));
+        }
         Ok(torrent)
     }
 
     /// Strikes a torrent out.
     pub(crate) fn leave(&self, id: TorrentId) {
-        self.directory().torrents.retain(|t| t.id != id);
+        let mut directory = self.directory();
+        directory.torrents.retain(|t| t.id != id);
+        directory.by_hash.retain(|_, t| t.id != id);
+    }
+
+    /// Counts a torrent as one that downloads, until what is returned is dropped.
+    pub(crate) fn enter_taker(self: &Arc<Self>) -> Taker {
+        self.takers.fetch_add(1, Ordering::Relaxed);
+        Taker(Arc::clone(self))
+    }
+
+    /// Number of torrents that download, at least one.
+    pub(crate) fn takers(&self) -> usize {
+        self.takers.load(Ordering::Relaxed).max(1)
     }
 
     /// From now on nothing is entered.
@@ -114,8 +143,7 @@ impl Shared {
 
     /// The torrent that peers call `hash`.
     pub(crate) fn find(&self, hash: &WireHash) -> Option<Arc<TorrentShared>> {
-        let directory = self.directory();
-        directory.torrents.iter().find(|t| t.hashes.matches(hash)).cloned()
+        self.directory().by_hash.get(hash).cloned()
     }
 
     /// Handles to all torrents.

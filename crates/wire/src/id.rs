@@ -72,6 +72,12 @@ impl InfoHashes {
         }
     }
 
+    /// All names by which peers may call this torrent: of a hybrid there are two.
+    pub fn names(&self) -> impl Iterator<Item = WireHash> + use<> {
+        let v1 = self.v1.map(|hash| WireHash(hash.0));
+        v1.into_iter().chain(self.v2.map(|hash| hash.truncated()))
+    }
+
     /// Whether a peer that names `hash` means this torrent.
     #[must_use]
     pub fn matches(&self, hash: &WireHash) -> bool {

@@ -28,6 +28,7 @@ use crate::dial::our_handshake;
 use crate::listen::Incoming;
 use crate::peer::{self, Peer};
 use crate::shard::ShardEnv;
+use crate::shared::Taker;
 use crate::torrent::TorrentShared;
 use life::Life;
 use pieces::PieceBuffers;
@@ -73,6 +74,8 @@ pub(crate) struct Live {
     synced: Bitfield,
     /// Peers with something to be flushed.
     dirty: Vec<Rc<Peer>>,
+    /// Kept while the torrent downloads and so shares the block buffers.
+    taker: Option<Taker>,
 }
 
 /// A connection whose handshake is done, on its way to the core.
@@ -96,6 +99,7 @@ impl Live {
             pieces: PieceBuffers::default(),
             peers: Vec::new(),
             dirty: Vec::new(),
+            taker: None,
         }
     }
 

@@ -8,8 +8,6 @@ use super::life::Life;
 use super::start::job;
 use super::{Live, TorrentShell};
 use crate::resume::{Record, ResumeData};
-use samara_swarm::PeerKey;
-use samara_wire::id::BlockRef;
 use samara_wire::time::{Duration, Instant};
 use std::rc::Rc;
 use tokio::task::spawn_blocking;
@@ -118,9 +116,7 @@ impl TorrentShell {
         self.with_live(|live, now| {
             let lost: Vec<_> = live.core.have().iter_difference(&live.synced).collect();
             for piece in lost {
-                let nobody = PeerKey { slot: u32::MAX, generation: 0 };
-                let block = BlockRef { piece, begin: 0, len: 0 };
-                live.core.handle_serve_failed(now, nobody, block, &mut live.out);
+                live.core.handle_piece_lost(now, piece, &mut live.out);
             }
         });
     }

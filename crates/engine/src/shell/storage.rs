@@ -139,7 +139,11 @@ impl TorrentShell {
 
     /// Tells the core how many bytes of block buffers are left.
     pub(super) fn tell_credit(&self, live: &mut Live, now: Instant) {
-        let sharers = self.env.torrent_count().max(1) as u64;
+        let takes = !live.core.is_complete() && live.core.peer_count() > 0;
+        if takes != live.taker.is_some() {
+            live.taker = takes.then(|| self.env.shared.enter_taker());
+        }
+        let sharers = self.env.shared.takers() as u64;
         let free = match self.life.borrow().failure {
             // What cannot be written is not asked for; a little, now and then, finds out whether it can.
             Some(_) if self.life.borrow().retry_at.is_some() => 0,

@@ -2,7 +2,6 @@
 
 use super::{PeerStats, Torrent, TorrentStats};
 use alloc::vec::Vec;
-use samara_wire::id::PieceIndex;
 use samara_wire::time::Instant;
 
 impl Torrent {
@@ -62,10 +61,10 @@ impl Torrent {
         nominal - missing_tails
     }
 
-    /// Whether `piece` is verified, for callers that have no bitfield at hand.
+    /// Number of connected peers.
     #[must_use]
-    pub fn has_piece(&self, piece: PieceIndex) -> bool {
-        self.have.has(piece)
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
     }
 }
 

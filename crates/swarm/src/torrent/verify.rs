@@ -73,7 +73,7 @@ impl Torrent {
         }
     }
 
-    /// A piece we thought verified could not be read, or is wrong on disk: it is no longer offered.
+    /// A block of a piece we thought verified could not be read: the peer is told, the piece no longer offered.
     pub fn handle_serve_failed(
         &mut self,
         now: Instant,
@@ -84,16 +84,22 @@ impl Torrent {
         if self.peers.get(key).is_some_and(super::peer::Peer::fast) {
             out.push(Effect::Send(key, Message::Reject(block)));
         }
-        if self.have.has(block.piece) {
-            self.have.remove(block.piece);
-            self.picker.lost(block.piece, self.peers.iter().map(|peer| &peer.has));
-            if self.picker.wants(block.piece) {
-                for peer in self.peers.iter_mut().filter(|p| p.has.has(block.piece)) {
-                    peer.useful += 1;
-                }
-            }
-            self.after_wants_changed(now, out);
+        self.handle_piece_lost(now, block.piece, out);
+    }
+
+    /// A piece we thought verified is not on disk after all: it is no longer offered, and wanted again.
+    pub fn handle_piece_lost(&mut self, now: Instant, piece: PieceIndex, out: &mut Outbox) {
+        if !self.have.has(piece) {
+            return;
         }
+        self.have.remove(piece);
+        self.picker.lost(piece, self.peers.iter().map(|peer| &peer.has));
+        if self.picker.wants(piece) {
+            for peer in self.peers.iter_mut().filter(|p| p.has.has(piece)) {
+                peer.useful += 1;
+            }
+        }
+        self.after_wants_changed(now, out);
     }
 
     fn tell_have(

@@ -6,6 +6,7 @@
 
 pub mod bencode;
 pub mod exchange;
+pub mod krpc;
 pub mod magnet;
 pub mod metainfo;
 pub mod peer;

@@ -11,6 +11,7 @@
 //! | [`magnet`] | magnet links (BEP 9, 53) |
 //! | [`peer`] | handshake and messages of the peer protocol (BEP 3, 6, 9, 10, 11, 21) |
 //! | [`lsd`] | datagrams of local service discovery (BEP 14) |
+//! | [`krpc`] | packets of the DHT (BEP 5, 32, 33, 42, 43, 44, 46, 51) |
 //! | [`tracker`] | HTTP and UDP tracker formats (BEP 3, 7, 15, 23, 24, 31, 41, 48) |
 //! | [`id`], [`layout`], [`bitfield`], [`time`] | the vocabulary all crates share |
 #![no_std]
@@ -23,6 +24,7 @@ extern crate std;
 pub mod bencode;
 pub mod bitfield;
 pub mod id;
+pub mod krpc;
 pub mod layout;
 pub mod lsd;
 pub mod magnet;

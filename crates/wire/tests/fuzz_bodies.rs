@@ -6,6 +6,8 @@
 mod bencode;
 #[path = "../../../fuzz/src/exchange.rs"]
 mod exchange;
+#[path = "../../../fuzz/src/krpc.rs"]
+mod krpc;
 #[path = "../../../fuzz/src/magnet.rs"]
 mod magnet;
 #[path = "../../../fuzz/src/metainfo.rs"]
@@ -96,6 +98,17 @@ const TRACKER_TALK: [&[u8]; 8] = [
     b"\0\0\0\x01\0\0\0\x09\0\0\x07\x08\0\0\0\x01\0\0\0\x02\x0a\0\0\x01\x1a\xe1\x0a\0\0\x02\0\0",
 ];
 
+/// Packets of the DHT.
+const PACKETS: [&[u8]; 4] = [
+    b"d1:ad2:id20:abcdefghij012345678912:implied_porti1e9:info_hash20:mnopqrstuvwxyz1234564:porti6881e5:token8:aoeusnth4:wantl2:n42:n6ee\
+      1:q13:announce_peer2:roi1e1:t2:aa1:v4:SM011:y1:qe",
+    b"d1:ad3:casi1e2:id20:abcdefghij01234567891:k32:abcdefghijabcdefghijabcdefghijab4:salt3:abc3:seqi2e3:sig64:\
+      abcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcd5:token4:abcd1:vli1e1:aee1:q3:put1:t2:aa1:y1:qe",
+    b"d2:ip6:\x7f\0\0\x01\x1a\xe11:rd2:id20:abcdefghij01234567898:intervali60e5:nodes26:abcdefghij0123456789\x0a\0\0\x01\x1a\xe1\
+      3:numi9e7:samples20:abcdefghij01234567895:token8:aoeusnth1:vi7e6:valuesl6:axje.u6:idhtnmee1:t2:aa1:y1:re",
+    b"d1:eli203e11:bad requeste1:t2:aa1:y1:ee",
+];
+
 /// Messages of `ut_metadata` and `ut_pex`, and a datagram of local discovery.
 const EXCHANGES: [&[u8]; 4] = [
     b"d8:msg_typei0e5:piecei7ee",
@@ -151,12 +164,27 @@ proptest! {
     }
 
     #[test]
+    fn mutated_packets(packet in prop::sample::select(PACKETS.to_vec()), mutations in mutations()) {
+        let mut bytes = packet.to_vec();
+        mutations.iter().for_each(|m| m.apply(&mut bytes));
+        krpc::run(&bytes);
+    }
+
+    #[test]
     fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         bencode::run(&bytes);
         metainfo::run(&bytes);
         magnet::run(&bytes);
         peer::run(&bytes);
         tracker::run(&bytes);
+        krpc::run(&bytes);
         exchanges(&bytes);
+    }
+}
+
+#[test]
+fn the_packets_that_are_mutated_are_valid() {
+    for packet in PACKETS {
+        assert!(samara_wire::krpc::Packet::parse(packet).is_ok(), "{}", packet.escape_ascii());
     }
 }

@@ -73,6 +73,11 @@ impl OutQueue {
         self.unsent + self.reading
     }
 
+    /// Bytes of messages other than blocks that wait.
+    pub(super) const fn control_bytes(&self) -> usize {
+        self.control.len() - self.control_sent
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.blocks.is_empty() && self.control.len() == self.control_sent
     }

@@ -87,7 +87,7 @@ fn fill(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: Instant) {
         let low_water = if scarce { LOW_WATER_SCARCE } else { LOW_WATER };
         {
             let out = peer.out.borrow();
-            if !out.serving || out.pending_bytes() >= low_water {
+            if !out.serving || out.pending_bytes() + out.control_bytes() >= low_water {
                 return;
             }
         }
@@ -99,6 +99,10 @@ fn fill(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: Instant) {
                 peer.wake.notify_one();
             }
             return;
+        }
+        if let Some(message) = live.core.poll_metadata(now, peer.key) {
+            peer.send(&message);
+            continue;
         }
         let Some(block) = live.core.poll_serve(peer.key) else {
             peer.out.borrow_mut().serving = false;

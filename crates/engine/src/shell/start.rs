@@ -216,6 +216,7 @@ impl TorrentShell {
             // Nobody is connected and nothing is started: all that could come out is that it is complete.
             core.set_priorities(now, &priorities, &mut Outbox::new());
         }
+        core.set_metadata(self.shared.metainfo.info.clone());
         let complete = core.is_complete();
         let mut live = Live::new(core);
         for (piece, set) in &found.partial {

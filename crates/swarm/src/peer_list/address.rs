@@ -25,7 +25,7 @@ pub(super) fn usable(addr: SocketAddr) -> Option<SocketAddr> {
 }
 
 /// Whether the address is on this machine or the user's own network, where many peers may share a subnet.
-pub(super) fn is_local(ip: IpAddr) -> bool {
+pub(crate) fn is_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),

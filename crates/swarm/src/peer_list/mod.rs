@@ -23,7 +23,8 @@ pub use priority::canonical_priority;
 
 use crate::rng::Rng;
 use crate::torrent::PeerSource;
-use address::{Subnet, is_local, usable};
+pub(crate) use address::is_local;
+use address::{Subnet, usable};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};

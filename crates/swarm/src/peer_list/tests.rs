@@ -1,7 +1,7 @@
 //! Dial orders, bounds and back-off; and a model test of the book-keeping.
 
 use super::*;
-use PeerSource::{Incoming, Tracker, User};
+use PeerSource::{Incoming, Pex, Tracker, User};
 use proptest::prelude::*;
 use samara_wire::time::Duration;
 use std::string::ToString;
@@ -245,10 +245,11 @@ fn bans_cover_an_address_on_the_internet_and_a_port_at_home() {
 fn check(l: &PeerList) {
     assert!(l.len() <= l.config.max_addrs);
     let held = |s| l.entries.values().filter(|entry| entry.source == s).count();
-    for source in [User, Tracker, Incoming] {
+    for source in [User, Tracker, Incoming, Pex] {
         assert_eq!(held(source), l.per_source.get(&source).copied().unwrap_or(0));
     }
     assert!(held(Incoming) <= l.config.max_addrs / 4);
+    assert!(held(Pex) <= l.config.max_addrs / 4);
     let mut subnets = BTreeMap::<Subnet, usize>::new();
     let dialing =
         l.entries.iter().filter(|(_, entry)| entry.state == State::Dialing).map(|(addr, _)| addr);

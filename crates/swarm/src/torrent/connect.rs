@@ -43,6 +43,7 @@ impl Torrent {
         let key = self.peers.insert(|key| Peer::new(now, key, new, pieces));
         self.peer_list.on_connected(now, new.addr, new.direction == Direction::Outgoing);
         self.picker.peer_joined(&samara_wire::bitfield::Bitfield::empty(pieces));
+        self.pex_changed();
         self.greet(now, key, out);
         self.schedule_tick(now);
         Ok(key)
@@ -217,6 +218,7 @@ impl Torrent {
         self.outstanding_bytes -= asked;
         let gave_back = !peer.outstanding.is_empty();
         self.picker.release_all(key);
+        self.pex_changed();
         if self.departed.len() == MAX_DEPARTED {
             self.departed.pop_front();
         }

@@ -1,6 +1,8 @@
-//! The extension protocol (BEP 10), and upload-only (BEP 21), which rides on it.
+//! The extension protocol (BEP 10), and upload-only (BEP 21), which rides on it as `metadata` and `pex` do.
 
+use super::metadata::UT_METADATA_ID;
 use super::peer::MAX_SERVE_QUEUE;
+use super::pex::UT_PEX_ID;
 use super::{PeerKey, Torrent};
 use crate::outbox::{Effect, Outbox};
 use alloc::borrow::ToOwned;
@@ -9,6 +11,7 @@ use alloc::vec;
 use core::net::SocketAddr;
 use samara_wire::peer::extension::{ExtensionHandshake, HANDSHAKE_ID};
 use samara_wire::peer::message::Message;
+use samara_wire::peer::{ut_metadata, ut_pex};
 use samara_wire::time::Instant;
 
 const UPLOAD_ONLY: &str = "upload_only";
@@ -20,8 +23,17 @@ impl Torrent {
     /// What we say of ourselves to a peer at `addr`.
     pub(super) fn extension_handshake(&self, addr: SocketAddr) -> Message {
         let super_seeding = self.config.super_seeding;
+        let metadata_len = self.metadata_len();
+        let mut extensions = vec![(UPLOAD_ONLY.to_owned(), UPLOAD_ONLY_ID)];
+        if !self.config.private {
+            extensions.push((ut_pex::NAME.to_owned(), UT_PEX_ID));
+        }
+        if metadata_len.is_some() {
+            extensions.push((ut_metadata::NAME.to_owned(), UT_METADATA_ID));
+        }
         let handshake = ExtensionHandshake {
-            extensions: vec![(UPLOAD_ONLY.to_owned(), UPLOAD_ONLY_ID)],
+            extensions,
+            metadata_len,
             client: Some(self.config.client_version.clone()),
             port: (self.config.listen_port != 0).then_some(self.config.listen_port),
             request_queue: u32::try_from(MAX_SERVE_QUEUE).ok(),
@@ -33,6 +45,9 @@ impl Torrent {
     }
 
     /// An extended message. One that cannot be read is passed over: peers get many of them wrong.
+    ///
+    /// # Errors
+    /// The peer's fault, in words.
     pub(super) fn on_extended(
         &mut self,
         now: Instant,
@@ -40,16 +55,21 @@ impl Torrent {
         id: u8,
         payload: &[u8],
         out: &mut Outbox,
-    ) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
+    ) -> Result<(), &'static str> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         match id {
             HANDSHAKE_ID => {
-                let Ok(said) = ExtensionHandshake::parse(payload) else { return };
+                let Ok(said) = ExtensionHandshake::parse(payload) else { return Ok(()) };
                 if let Some(requests) = said.request_queue {
                     peer.pipeline.set_reqq(requests);
                 }
-                if let Some(id) = said.id_of(UPLOAD_ONLY) {
-                    peer.upload_only_id = id;
+                // A later handshake may turn an extension off, by id 0; what it does not name stays as it was.
+                let told =
+                    |name| said.extensions.iter().find(|(n, _)| n == name).map(|(_, id)| *id);
+                peer.upload_only_id = told(UPLOAD_ONLY).unwrap_or(peer.upload_only_id);
+                peer.metadata_id = told(ut_metadata::NAME).unwrap_or(peer.metadata_id);
+                if let Some(id) = told(ut_pex::NAME) {
+                    peer.pex.wants(now, id);
                 }
                 peer.upload_only = said.upload_only;
                 if said.client.is_some() {
@@ -57,6 +77,8 @@ impl Torrent {
                 }
                 let from = peer.addr;
                 if let Some(port) = said.port {
+                    peer.pex.listens = Some(SocketAddr::new(from.ip(), port));
+                    self.pex_changed();
                     self.peer_list.on_listen_port(now, from, port);
                 }
                 if let Some(ip) = said.your_ip.filter(|_| !self.external_known) {
@@ -64,9 +86,13 @@ impl Torrent {
                 }
             }
             UPLOAD_ONLY_ID => peer.upload_only = payload.first().is_some_and(|flag| *flag != 0),
-            _ => return,
+            UT_METADATA_ID => self.on_metadata(key, payload, out),
+            UT_PEX_ID => return self.on_pex(now, key, payload, out),
+            _ => return Ok(()),
         }
         self.drop_if_redundant(now, key, out);
+        self.schedule_tick(now);
+        Ok(())
     }
 
     /// Tells everybody who cares that we want no payload any more, or want some again.

@@ -67,7 +67,9 @@ impl Torrent {
                 self.require_fast(key, "allowed-fast without the fast extension")?;
                 self.on_allowed_fast(now, key, piece, out)?;
             }
-            Message::Extended { id, payload } => self.on_extended(now, key, id, &payload, out),
+            Message::Extended { id, payload } => {
+                self.on_extended(now, key, id, &payload, out)?;
+            }
         }
         Ok(())
     }

@@ -12,6 +12,8 @@
 //! | `verify` | what a good or a bad piece leads to |
 //! | `upload` | choking, and what is served |
 //! | `super_seed` | what a super-seed reveals (BEP 16) |
+//! | `metadata` | who is given the info dictionary (BEP 9) |
+//! | `pex` | which peers are told of which, and what becomes of what they tell (BEP 11) |
 //! | `announcing` | trackers and the addresses they name |
 //! | `timers` | what time alone brings about |
 //!
@@ -27,7 +29,9 @@ mod connect;
 mod download;
 mod extension;
 mod messages;
+mod metadata;
 mod peer;
+mod pex;
 mod stats;
 mod super_seed;
 mod table;
@@ -58,6 +62,7 @@ use core::net::SocketAddr;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{InfoHashes, PieceIndex};
 use samara_wire::layout::PieceLayout;
+use samara_wire::metainfo::Info;
 use samara_wire::time::Instant;
 use table::PeerTable;
 
@@ -67,6 +72,8 @@ pub struct Torrent {
     config: TorrentConfig,
     hashes: InfoHashes,
     layout: PieceLayout,
+    /// The info dictionary, if it is to be given to others.
+    metadata: Option<Info>,
     have: Bitfield,
     picker: Picker,
     peers: PeerTable,
@@ -78,6 +85,8 @@ pub struct Torrent {
     announcer: Announcer,
     blame: Blame<SocketAddr>,
     rng: Rng,
+    /// Grows with every change of who is connected.
+    pex_version: u64,
     running: bool,
     /// Whether a tracker or a peer has told our external address.
     external_known: bool,
@@ -142,6 +151,8 @@ impl Torrent {
             ),
             blame: Blame::new(),
             rng,
+            pex_version: 0,
+            metadata: None,
             running: false,
             external_known: false,
             complete,

@@ -1,5 +1,6 @@
 //! What a torrent knows of one connected peer.
 
+use super::pex::PexState;
 use super::{Direction, NewPeer, PeerKey};
 use crate::pipeline::Pipeline;
 use crate::rate::RateMeter;
@@ -78,6 +79,14 @@ pub(super) struct Peer {
     pub(super) upload_only: bool,
     /// The id it gave for `upload_only` messages (BEP 10, 21); 0: none.
     pub(super) upload_only_id: u8,
+    /// The id it gave for `ut_metadata` messages (BEP 9); 0: none.
+    pub(super) metadata_id: u8,
+    /// Pieces of the info dictionary it asked for and was not yet sent.
+    pub(super) metadata_queue: VecDeque<u32>,
+    /// Pieces of the info dictionary it was granted.
+    pub(super) metadata_given: u32,
+    /// Peer exchange with it.
+    pub(super) pex: PexState,
     /// Payload bytes it sent or was sent; a connection that moved none was of no use.
     pub(super) payload_moved: u64,
     /// Super-seeding: the piece last revealed to it, until another peer has it too.
@@ -116,6 +125,10 @@ impl Peer {
             client: None,
             upload_only: false,
             upload_only_id: 0,
+            metadata_id: 0,
+            metadata_queue: VecDeque::new(),
+            metadata_given: 0,
+            pex: PexState::default(),
             payload_moved: 0,
             revealed: None,
         }

@@ -8,6 +8,8 @@ use samara_wire::peer::handshake::Reserved;
 use samara_wire::peer::message::Message;
 use samara_wire::time::Duration;
 
+mod exchange;
+
 const PIECES: u32 = 20;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;
 

@@ -57,6 +57,7 @@ impl Torrent {
         if self.peers.iter().any(|p| p.interested_in_us) {
             at = at.min(self.choker.next_round());
         }
+        at = self.next_pex().map_or(at, |pex| at.min(pex));
         self.next_tick = Some(self.next_tick.map_or(at, |armed| armed.min(at)));
     }
 
@@ -68,6 +69,7 @@ impl Torrent {
         if self.choker.next_round() <= now {
             self.drive_choker(now, out);
         }
+        self.drive_pex(now, out);
     }
 
     fn tick_peer(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {

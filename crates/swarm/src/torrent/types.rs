@@ -95,6 +95,8 @@ pub enum PeerSource {
     Tracker,
     /// It connected to us.
     Incoming,
+    /// A peer named it (BEP 11).
+    Pex,
 }
 
 /// What to do with the payload of a `piece` message whose header was read.

@@ -1,0 +1,194 @@
+//! Peer exchange (BEP 11): telling peers whom we are connected to, and learning from them.
+//!
+//! - **Never** for a private torrent (BEP 27): the extension is not offered, nothing is sent, nothing is heeded.
+//! - A peer is told at most once a minute, and only what changed since it was last told: at most 50 addresses a family
+//!   added and as many dropped. Only peers that can be dialled are named: those we dialled, and those that told
+//!   their listening port. Addresses of the user's own network are named to peers on it alone.
+//! - Of what a peer tells, at most 50 addresses a family are taken, once a minute. What comes sooner is passed over; a
+//!   peer that keeps on is disconnected. The peer list holds all that was learned so to a quarter of itself.
+
+use super::peer::Peer;
+use super::{Direction, PeerKey, PeerSource, Torrent};
+use crate::outbox::{Effect, Outbox};
+use crate::peer_list::is_local;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use samara_wire::peer::message::Message;
+use samara_wire::peer::ut_pex::{MAX_PER_FAMILY, PexFlags, PexMessage};
+use samara_wire::time::{Duration, Instant};
+
+/// The id under which we want `ut_pex` messages.
+pub(super) const UT_PEX_ID: u8 = 1;
+
+/// Time between two messages to a peer (BEP 11).
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// The first message waits this long, so that it names those who come at the same time.
+const FIRST: Duration = Duration::from_secs(2);
+
+/// Time between two messages of a peer that are heeded. Clocks and networks are not exact.
+const MIN_INTERVAL: Duration = Duration::from_secs(50);
+
+/// Messages that come too soon, in a row, until the peer is dropped. Some clients send twice at first.
+const MAX_EARLY: u8 = 6;
+
+/// What a peer has been told, and has told.
+#[derive(Debug, Default)]
+pub(super) struct PexState {
+    /// The id it gave for `ut_pex` messages; 0: it wants none.
+    pub(super) id: u8,
+    /// Where it listens, if it dialled us and told.
+    pub(super) listens: Option<SocketAddr>,
+    /// When it may be told next; `None` until it said that it wants to be.
+    next: Option<Instant>,
+    /// [`Torrent::pex_version`] of what it was told last.
+    version: u64,
+    told: BTreeSet<SocketAddr>,
+    heeded: Option<Instant>,
+    early: u8,
+}
+
+impl PexState {
+    /// The peer said whether it wants to be told, and under which id.
+    pub(super) fn wants(&mut self, now: Instant, id: u8) {
+        self.id = id;
+        if id != 0 && self.next.is_none() {
+            self.next = Some(now + FIRST);
+        }
+    }
+}
+
+impl Peer {
+    /// Where others can dial it, as far as we know.
+    fn dial_addr(&self) -> Option<SocketAddr> {
+        match self.direction {
+            Direction::Outgoing => Some(self.addr),
+            Direction::Incoming => self.pex.listens,
+        }
+    }
+
+    fn pex_flags(&self) -> PexFlags {
+        let seed = if self.is_seed() || self.upload_only { PexFlags::SEED } else { 0 };
+        let dialled = self.direction == Direction::Outgoing;
+        PexFlags(seed | if dialled { PexFlags::REACHABLE } else { 0 })
+    }
+}
+
+impl Torrent {
+    /// Who is connected, or where they can be dialled, has changed.
+    pub(super) fn pex_changed(&mut self) {
+        self.pex_version += 1;
+    }
+
+    /// When the next peer is to be told something.
+    pub(super) fn next_pex(&self) -> Option<Instant> {
+        if self.config.private {
+            return None;
+        }
+        let news = |peer: &&Peer| peer.pex.id != 0 && peer.pex.version != self.pex_version;
+        self.peers.iter().filter(news).filter_map(|peer| peer.pex.next).min()
+    }
+
+    /// Tells everybody whose time has come.
+    pub(super) fn drive_pex(&mut self, now: Instant, out: &mut Outbox) {
+        if self.next_pex().is_none_or(|at| at > now) {
+            return;
+        }
+        let known: BTreeMap<SocketAddr, PexFlags> =
+            self.peers.iter().filter_map(|p| Some((p.dial_addr()?, p.pex_flags()))).collect();
+        let version = self.pex_version;
+        for peer in self.peers.iter_mut() {
+            let due = peer.pex.next.is_some_and(|at| at <= now);
+            if peer.pex.id == 0 || peer.pex.version == version || !due {
+                continue;
+            }
+            let (message, whole) = delta(peer, &known);
+            if whole {
+                peer.pex.version = version;
+            }
+            if message.is_empty() {
+                continue;
+            }
+            peer.pex.next = Some(now + INTERVAL);
+            peer.last_sent = now;
+            let payload = message.encode().into();
+            out.push(Effect::Send(peer.key, Message::Extended { id: peer.pex.id, payload }));
+        }
+    }
+
+    /// A message of `ut_pex`.
+    ///
+    /// # Errors
+    /// The peer's fault, in words.
+    pub(super) fn on_pex(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        payload: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), &'static str> {
+        let complete = self.complete;
+        let Some(peer) = self.peers.get_mut(key).filter(|_| !self.config.private) else {
+            return Ok(());
+        };
+        if peer.pex.heeded.is_some_and(|at| now.since(at) < MIN_INTERVAL) {
+            peer.pex.early += 1;
+            let flood = peer.pex.early > MAX_EARLY;
+            return if flood {
+                Err("peer exchange far more often than once a minute")
+            } else {
+                Ok(())
+            };
+        }
+        (peer.pex.heeded, peer.pex.early) = (Some(now), 0);
+        let stranger = !is_local(peer.addr.ip());
+        let Ok(message) = PexMessage::parse(payload) else { return Ok(()) };
+        // A seed looks for no seeds; and nobody out there has business in the user's own network.
+        let wanted = |(addr, flags): &(SocketAddr, PexFlags)| {
+            !(complete && flags.is_seed() || stranger && is_local(addr.ip()))
+        };
+        let added: Vec<_> =
+            message.added.into_iter().filter(wanted).map(|(addr, _)| addr).collect();
+        self.handle_peers(now, PeerSource::Pex, &added, out);
+        Ok(())
+    }
+}
+
+/// What `peer` is to be told so that it knows of `known`, and whether it then knows of all.
+fn delta(peer: &mut Peer, known: &BTreeMap<SocketAddr, PexFlags>) -> (PexMessage, bool) {
+    let of_own_network = is_local(peer.addr.ip());
+    let itself = peer.dial_addr();
+    let fit = |addr: &SocketAddr| {
+        Some(*addr) != itself && *addr != peer.addr && (of_own_network || !is_local(addr.ip()))
+    };
+    let mut message = PexMessage::default();
+    let new = known.iter().filter(|(addr, _)| fit(addr) && !peer.pex.told.contains(addr));
+    let mut whole = take(new.map(|(addr, flags)| (*addr, *flags)), |(a, _)| a, &mut message.added);
+    let gone = peer.pex.told.iter().filter(|addr| !known.contains_key(addr));
+    whole &= take(gone.copied(), |addr| addr, &mut message.dropped);
+    peer.pex.told.extend(message.added.iter().map(|(addr, _)| *addr));
+    for addr in &message.dropped {
+        peer.pex.told.remove(addr);
+    }
+    (message, whole)
+}
+
+/// Takes at most [`MAX_PER_FAMILY`] of each family. Whether those were all.
+fn take<T: Copy>(
+    items: impl Iterator<Item = T>,
+    addr: impl Fn(T) -> SocketAddr,
+    to: &mut Vec<T>,
+) -> bool {
+    let (mut taken, mut all) = ([0; 2], true);
+    for item in items {
+        let count = &mut taken[usize::from(addr(item).is_ipv4())];
+        if *count == MAX_PER_FAMILY {
+            all = false;
+            continue;
+        }
+        *count += 1;
+        to.push(item);
+    }
+    all
+}

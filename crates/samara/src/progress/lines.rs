@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_secs(5);
 
+/// Seeding is spoken of only once it has lasted: a download that ends here and now merely passes through.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// When each piece of work was last spoken of, and in what phase.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -21,6 +24,10 @@ impl Lines {
                 None => {
                     self.last.push((now, s.phase));
                     true
+                }
+                Some(&(_, phase)) if phase != s.phase && s.phase == Phase::Seeding => {
+                    self.last[i] = (now.checked_sub(EVERY - SETTLE).unwrap_or(now), s.phase);
+                    false
                 }
                 Some(&(when, phase)) => phase != s.phase || now - when >= EVERY,
             };

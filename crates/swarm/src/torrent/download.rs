@@ -246,8 +246,13 @@ impl Torrent {
         if self.credit == u64::MAX {
             return usize::MAX;
         }
-        let active = self.peers.iter().filter(|p| !p.choking_us && p.useful > 0).count().max(1);
         let blocks = usize::try_from(self.credit / u64::from(BLOCK_LEN)).unwrap_or(usize::MAX);
-        (blocks / active).max(ALWAYS)
+        (blocks / self.sources.max(1)).max(ALWAYS)
+    }
+
+    /// Counts the peers among which the buffers are shared: once a second, and when one chokes or unchokes us,
+    /// rather than for every block.
+    pub(super) fn count_sources(&mut self) {
+        self.sources = self.peers.iter().filter(|p| !p.choking_us && p.useful > 0).count();
     }
 }

@@ -85,8 +85,10 @@ impl Torrent {
     fn on_choke(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.choking_us = true;
+        let fast = peer.fast();
         peer.pipeline.on_choked();
-        if !peer.fast() {
+        self.count_sources();
+        if !fast {
             self.release_all(key);
             self.request_from_all(now, out);
         }
@@ -96,6 +98,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.choking_us = false;
         peer.last_payload = now;
+        self.count_sources();
         self.request_from(now, key, out);
     }
 

@@ -94,6 +94,8 @@ pub struct Torrent {
     complete: bool,
     /// Bytes of block buffers the shell can still fill, less what is asked for already.
     credit: u64,
+    /// Peers that let us ask and have something we want, as last counted.
+    sources: usize,
     /// Bytes asked for beyond the credit since it was last exhausted.
     overdraft: u64,
     /// Bytes asked for and not yet received, over all peers.
@@ -157,6 +159,7 @@ impl Torrent {
             external_known: false,
             complete,
             credit: u64::MAX,
+            sources: 0,
             overdraft: 0,
             outstanding_bytes: 0,
             counters: Counters::default(),

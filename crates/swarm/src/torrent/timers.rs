@@ -50,6 +50,9 @@ impl Torrent {
             self.next_tick = None;
             return;
         }
+        if self.outstanding_bytes > 0 && self.next_tick.is_some_and(|armed| armed <= now + TICK) {
+            return;
+        }
         let mut at = now + SLOW_TICK;
         if self.outstanding_bytes > 0 {
             at = now + TICK;
@@ -62,6 +65,7 @@ impl Torrent {
     }
 
     fn tick(&mut self, now: Instant, out: &mut Outbox) {
+        self.count_sources();
         for index in 0..self.peers.slots() {
             let Some(key) = self.peers.key_at(index) else { continue };
             self.tick_peer(now, key, out);

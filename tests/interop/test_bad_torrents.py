@@ -75,13 +75,13 @@ def test_refused(lab, samara, name, command):
     path.write_bytes(BAD[name])
     into = lab.folder("into")
     args = [command, path] + (["-o", into, "--no-seed"] if command == "download" else [])
-    process = samara.run(lab, *args, timeout=30)
+    # No room to take what the numbers in the file ask for: an attempt would end the program otherwise than with this code.
+    process = samara.run(lab, *args, timeout=30, prefix=["prlimit", f"--data={256 << 20}", "--"])
     assert process.code == contract.BAD_TORRENT, process.tail()
     text = "\n".join(process.err)
     assert path.name in text, "the message names the file"
     assert "panicked" not in text
     assert not list(into.iterdir())
-    assert process.max_rss < 64 << 20
 
 
 TRAVERSALS = {

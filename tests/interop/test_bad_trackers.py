@@ -49,7 +49,8 @@ def test_peers_says_what_is_wrong(lab, content, samara, name):
     assert process.err, "a message on stderr"
     assert not process.out
     assert memory.peak < 64 * MIB
-    assert time.monotonic() - begin < 15
+    # A datagram that makes no sense may be anybody's: only the time limit, 15 s, ends the wait for a right one.
+    assert time.monotonic() - begin < (20 if name == "udp garbage" else 5)
     if "failure" in name:
         assert "torrent not registered with this tracker" in "\n".join(process.err)
 

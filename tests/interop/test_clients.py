@@ -50,7 +50,11 @@ def transfers(request, subject, shapes, tmp_path_factory):
             torrent = content.torrent(lab.directory / "t.torrent", tracker.url(scheme))
             pairs[shape, scheme] = Pair(lab, torrent, tracker, seeder.seed(lab, torrent, content.root), leecher)
         for pair in pairs.values():
-            pair.tracker.wait_seeds(pair.torrent.info_hash)
+            if getattr(seeder, "announces_as_seed", True):
+                pair.tracker.wait_seeds(pair.torrent.info_hash)
+            else:
+                pair.seed.wait_ready()
+                pair.tracker.wait_peers(pair.torrent.info_hash)
         for pair in pairs.values():
             pair.into = pair.lab.folder("into")
             pair.download = leecher.download(pair.lab, pair.torrent, pair.into)

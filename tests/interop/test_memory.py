@@ -35,10 +35,10 @@ def test_memory_stays_far_below_the_file(request, lab, samara):
         request,
         file_mib=size // MIB,
         leech_anonymous_mib=round(leech.peak / MIB, 1),
-        leech_rss_mib=round(download.process.max_rss / MIB, 1),
+        leech_rss_mib=round(leech.resident / MIB, 1),
         leech_cpu_s_per_gib=round(download.process.cpu_s / (size / GIB), 2),
         seed_anonymous_mib=round(seeding.peak / MIB, 1),
-        seed_rss_mib=round(seed.process.max_rss / MIB, 1),
+        seed_rss_mib=round(seeding.resident / MIB, 1),
         seed_cpu_s_per_gib=round(seed.process.cpu_s / (size / GIB), 2),
     )
     for peak in (leech.peak, seeding.peak):

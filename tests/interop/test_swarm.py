@@ -21,7 +21,7 @@ def damage(content, root, pieces):
     content.copy(root)
     with open(content.path((), root), "r+b") as file:
         for index in pieces:
-            at = index * content.piece_length + 20_000
+            at = index * content.piece_length + 20
             file.seek(at)
             byte = file.read(1)[0]
             file.seek(at)

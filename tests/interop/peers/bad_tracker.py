@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import urllib.parse
+import zlib
 
 from peers import net
 
@@ -26,8 +27,11 @@ def not_found(_):
 
 def gzip_bomb(_):
     """512 MiB of zeros inside half a mebibyte, that would be a valid answer if one held it all."""
-    head, tail = b"d8:intervali1800e5:peers536870912:", b"e"
-    packed = gzip.compress(head + bytes(512 << 20) + tail, 9)
+    squeeze = zlib.compressobj(9, wbits=31)
+    packed = squeeze.compress(b"d8:intervali1800e5:peers536870912:")
+    for _ in range(512):
+        packed += squeeze.compress(bytes(1 << 20))
+    packed += squeeze.compress(b"e") + squeeze.flush()
     return 200, {"Content-Encoding": "gzip"}, packed
 
 

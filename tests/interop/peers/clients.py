@@ -52,7 +52,6 @@ class Libtorrent:
 
     name = "libtorrent"
     lacks_empty_files = False
-    takes_peers = True
 
     def __init__(self, *options):
         self.options = options
@@ -87,7 +86,6 @@ class Aria2:
 
     name = "aria2"
     lacks_empty_files = False
-    takes_peers = False
 
     def _start(self, lab, name, torrent, directory, options):
         host = net.new_address()
@@ -112,7 +110,6 @@ class Transmission:
 
     name = "transmission"
     lacks_empty_files = True  # 3.00 never makes them
-    takes_peers = False
 
     def _start(self, lab, torrent, directory):
         home, host = lab.folder("transmission"), net.new_address()
@@ -190,7 +187,7 @@ class Rqbit:
 
     name = "rqbit"
     lacks_empty_files = False
-    takes_peers = True
+    announces_as_seed = False  # its first announce comes before it has checked
 
     def __init__(self, program):
         self.program = program
@@ -199,9 +196,6 @@ class Rqbit:
         # It binds to no address of choice: the namespace's first is what others see.
         port, home = net.free_port(), lab.folder("rqbit")
         env = dict(os.environ, HOME=str(home), XDG_CACHE_HOME=str(home), XDG_DATA_HOME=str(home), XDG_CONFIG_HOME=str(home))
-        # It puts the files of a multi-file torrent right into the directory it is given.
-        if not torrent.payload.single:
-            directory = Path(directory) / torrent.payload.name
         argv = [
             self.program, "-v", "error", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--listen-port", port,
             "--http-api-listen-addr", f"{net.ADDRESS}:{net.free_port()}",

@@ -1,7 +1,5 @@
 """opentracker, as Debian builds it: it serves only the info-hashes of a whitelist."""
 
-import socket
-import struct
 import tempfile
 import urllib.error
 import urllib.parse
@@ -60,14 +58,11 @@ class Opentracker:
         """Until this many seeds have announced themselves."""
         wait_for(f"{count} seeds at the tracker", lambda: self.scrape(info_hash).seeds >= count, timeout)
 
-    def add_seed(self, info_hash, host, port):
-        """Announces a seed that does not announce itself (BEP 15)."""
-        with socket.socket(type=socket.SOCK_DGRAM) as udp:
-            udp.settimeout(10)
-            udp.bind((host, 0))
-            udp.connect((self.host, self.port))
-            udp.send(struct.pack(">QII", 0x41727101980, 0, 1))
-            connection = udp.recv(2048)[8:16]
-            peer_id = b"-XX0000-" + struct.pack(">I", port) + b"interop!"
-            udp.send(connection + struct.pack(">II20s20sQQQIIIiH", 1, 2, info_hash, peer_id, 0, 0, 0, 2, 0, 0, -1, port))
-            udp.recv(2048)
+    def wait_peers(self, info_hash, count=1, timeout=None):
+        """Until this many peers of any kind have announced themselves."""
+
+        def known():
+            counts = self.scrape(info_hash)
+            return counts.seeds + counts.leeches >= count
+
+        wait_for(f"{count} peers at the tracker", known, timeout)

@@ -36,7 +36,6 @@ class Process:
         self.argv = [str(a) for a in argv]
         self.out, self.err = [], []
         self.code = None
-        self.max_rss = 0  # bytes, known after the end
         self.cpu_s = 0.0  # user and system, known after the end
         self._changed = threading.Condition()
         self._log = open(log, "a", encoding="utf-8", errors="replace")
@@ -69,14 +68,13 @@ class Process:
                 self._changed.notify_all()
 
     def _reap(self):
-        # wait4 and not Popen.wait: it also tells the greatest memory and the CPU time.
+        # wait4 and not Popen.wait: it also tells the CPU time. (Its memory figure is of no use: it counts ours, before the exec.)
         _, status, usage = os.wait4(self.pid, 0)
         for reader in self._readers:
             reader.join(5)
         with self._changed:
             self.code = os.waitstatus_to_exitcode(status)
             self._child.returncode = self.code
-            self.max_rss = usage.ru_maxrss * 1024
             self.cpu_s = usage.ru_utime + usage.ru_stime
             self._log.write(f"[exit {self.code}]\n")
             self._log.flush()
@@ -128,16 +126,18 @@ class Process:
     def running(self):
         return self.code is None
 
-    def anonymous_bytes(self):
-        """Memory that is the program's own (not page cache mapped into it); 0 after its end."""
+    def memory(self):
+        """(anonymous bytes now, greatest resident bytes so far): the first is the program's own, without pages of files. 0 after its end."""
+        found = {"RssAnon": 0, "VmHWM": 0}
         try:
             with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
                 for line in status:
-                    if line.startswith("RssAnon:"):
-                        return int(line.split()[1]) * 1024
+                    name, _, value = line.partition(":")
+                    if name in found:
+                        found[name] = int(value.split()[0]) * 1024
         except (FileNotFoundError, ProcessLookupError):
             pass
-        return 0
+        return found["RssAnon"], found["VmHWM"]
 
     def tail(self, lines=25):
         """The last lines of both streams, for messages."""
@@ -148,17 +148,18 @@ class Process:
 
 
 class PeakMemory:
-    """Samples a process's anonymous memory beside the test; `peak` in bytes."""
+    """Samples a process's memory beside the test: `peak` of the anonymous, `resident` of all, in bytes."""
 
     def __init__(self, process, interval=0.05):
-        self.peak = 0
+        self.peak = self.resident = 0
         self._process = process
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, args=(interval,), daemon=True)
 
     def _watch(self, interval):
         while not self._end.wait(interval):
-            self.peak = max(self.peak, self._process.anonymous_bytes())
+            anonymous, resident = self._process.memory()
+            self.peak, self.resident = max(self.peak, anonymous), max(self.resident, resident)
 
     def __enter__(self):
         self._thread.start()

@@ -4,7 +4,6 @@ import json
 
 from peers import net
 from peers.clients import Transfer
-from peers.process import wait_for
 
 # Exit codes of the command line's contract.
 DONE, FAILED, USAGE, NETWORK, BAD_TORRENT, NO_SPACE, IO, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
@@ -15,7 +14,6 @@ class Samara:
 
     name = "samara"
     lacks_empty_files = False
-    takes_peers = True
 
     def __init__(self, program):
         self.program = str(program)
@@ -70,5 +68,6 @@ class SamaraTransfer(Transfer):
 
         return self.process.wait_line(what, parse, timeout=timeout)
 
-    def wait_listening(self, timeout=None):
-        wait_for("samara listens", lambda: self._alive() and net.listens(self.port, self.host), timeout)
+    def wait_ready(self, timeout=None):
+        """Until it seeds: it listens before the data is checked, and turns peers away until then."""
+        self.wait_event("it seeds", lambda event: event.get("state") == "seeding", timeout)

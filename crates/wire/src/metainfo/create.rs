@@ -10,7 +10,9 @@
 use super::files::FileList;
 use super::merkle::FileHashes;
 use super::path::{self, FilePath, PathBuilder, PathError, PathRules};
-use super::{FileAttributes, FileEntry, MAX_FILE_LEN, MAX_PIECE_LEN, MetainfoError, encode, info};
+use super::{
+    FileAttributes, FileEntry, MAX_FILE_LEN, MAX_PIECE_LEN, MAX_PIECES, MetainfoError, encode, info,
+};
 use crate::bencode::{DictEncoder, Encoder};
 use crate::id::BLOCK_LEN;
 use crate::layout::PieceLayout;
@@ -19,9 +21,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// Which of the two formats a torrent is made in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Version {
     /// BEP 3, which every client reads.
+    #[default]
     V1,
     /// BEP 52 alone.
     V2,
@@ -136,12 +139,16 @@ pub enum CreateError {
     TooBig(usize),
 }
 
-/// The piece length users expect for `total_len` bytes: about a thousand to two thousand pieces, and a power of two
-/// from 16 KiB to 16 MiB.
+/// The piece length users expect for `total_len` bytes: up to some two thousand pieces, and a power of two of at
+/// least 32 KiB. Beyond 16 MiB only where there would be too many pieces otherwise.
 #[must_use]
 pub const fn piece_len_for(total_len: u64) -> u32 {
-    let mut len = BLOCK_LEN;
-    while len < 16 << 20 && total_len / len as u64 >= 2000 {
+    let mut len: u32 = 2 * BLOCK_LEN;
+    while len < 16 << 20 && len as u64 * 2048 < total_len {
+        len *= 2;
+    }
+    // Half of what is allowed: the files of v2 and hybrid torrents end in shorter pieces.
+    while len < MAX_PIECE_LEN && len as u64 * ((MAX_PIECES / 2) as u64) < total_len {
         len *= 2;
     }
     len
@@ -171,8 +178,12 @@ impl Plan {
         }
         check_name(name)?;
         let mut planner = Planner { name, piece_len, version, single, files: Vec::new() };
-        for file in &files {
+        let last = files.iter().rposition(|f| f.len > 0);
+        for (i, file) in files.iter().enumerate() {
             planner.add(file)?;
+            if version == Version::Hybrid && file.len > 0 && Some(i) < last {
+                planner.pad()?;
+            }
         }
         let mut list = FileList { files: planner.files, single };
         refuse_collisions(&mut list.files)?;
@@ -302,14 +313,8 @@ impl Planner<'_> {
         }
         let symlink = file.symlink.as_ref().map(|target| self.path(target)).transpose()?;
         let mut offset = self.files.last().map_or(0, FileEntry::end);
-        // Padding before an empty file would only be more to read.
-        if self.version == Version::V2 || (self.version == Version::Hybrid && file.len > 0) {
-            let aligned = offset.checked_next_multiple_of(u64::from(self.piece_len));
-            let aligned = aligned.ok_or(CreateError::Limits(MetainfoError::Length))?;
-            if self.version.has_v1() && aligned > offset {
-                self.files.push(padding_file(self.name, offset, aligned - offset));
-            }
-            offset = aligned;
+        if self.version == Version::V2 {
+            offset = self.aligned(offset)?;
         }
         // As in parsing: no later sum of offsets and lengths can overflow.
         offset
@@ -325,6 +330,22 @@ impl Planner<'_> {
             symlink,
         });
         Ok(())
+    }
+
+    /// Fills the piece that the last file ends in. Where others do it too: at once, before any empty file.
+    fn pad(&mut self) -> Result<(), CreateError> {
+        let end = self.files.last().map_or(0, FileEntry::end);
+        let aligned = self.aligned(end)?;
+        if aligned > end {
+            self.files.push(padding_file(self.name, end, aligned - end));
+        }
+        Ok(())
+    }
+
+    fn aligned(&self, offset: u64) -> Result<u64, CreateError> {
+        offset
+            .checked_next_multiple_of(u64::from(self.piece_len))
+            .ok_or(CreateError::Limits(MetainfoError::Length))
     }
 
     fn path(&self, elements: &[String]) -> Result<FilePath, CreateError> {

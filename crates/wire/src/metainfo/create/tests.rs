@@ -138,17 +138,20 @@ fn one_file_is_not_a_directory() {
 
 #[test]
 fn a_hybrid_pads_between_files_and_not_at_the_end() {
-    let (plan, _) =
-        make(vec![new_file("a", 1), new_file("b", 0), new_file("c", 2)], Version::Hybrid);
+    let (plan, _) = make(
+        vec![new_file("a", 1), new_file("b", 0), new_file("c", 2), new_file("d", 0)],
+        Version::Hybrid,
+    );
     let shown: Vec<_> = plan.files().iter().map(|f| (f.path.as_str(), f.offset, f.len)).collect();
     let piece = u64::from(PIECE);
     assert_eq!(
         shown,
         [
             ("name/a", 0, 1),
-            ("name/b", 1, 0),
             ("name/.pad/32767", 1, piece - 1),
-            ("name/c", piece, 2)
+            ("name/b", piece, 0),
+            ("name/c", piece, 2),
+            ("name/d", piece + 2, 0)
         ]
     );
 }
@@ -242,14 +245,16 @@ fn hashes_must_fit_the_plan() {
 #[test]
 fn automatic_piece_lengths_are_what_users_expect() {
     for (total, expected) in [
-        (0, 16 << 10),
-        (1, 16 << 10),
-        (31 << 20, 16 << 10),
-        (32 << 20, 32 << 10),
+        (0, 32 << 10),
+        (1, 32 << 10),
+        (64 << 20, 32 << 10),
+        ((64 << 20) + 1, 64 << 10),
         (700 << 20, 512 << 10),
-        (4 << 30, 4 << 20),
+        (4 << 30, 2 << 20),
         (1 << 40, 16 << 20),
-        (u64::MAX, 16 << 20),
+        (1 << 44, 16 << 20),
+        (1 << 47, 128 << 20),
+        (u64::MAX, 256 << 20),
     ] {
         assert_eq!(piece_len_for(total), expected, "{total}");
     }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How far a check is; shared with whoever watches it.
+/// How far a check of data, or the hashing of a new torrent, is; shared with whoever watches it.
 #[derive(Debug, Default)]
 pub struct CheckProgress {
     hashed: AtomicU64,
@@ -36,7 +36,7 @@ impl CheckProgress {
         self.total.load(Ordering::Acquire)
     }
 
-    /// Ends the check early: pieces not yet hashed count as not good.
+    /// Ends the work early. In a check, pieces not yet hashed count as not good.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
     }

@@ -4,14 +4,12 @@
 //! hashes. The same files give the same hashes whatever the number of threads.
 
 use crate::check::CheckProgress;
-use crate::error::StorageError;
 use crate::hash::BlockLeaves;
 use crate::layout::{Layout, LayoutFile, Segment};
 use crate::linear::{LinearSpace, as_len};
 use crate::schedule::READ_STEP;
 use samara_wire::id::{BLOCK_LEN, PieceIndex};
-use samara_wire::layout::PieceLayout;
-use samara_wire::metainfo::FilePath;
+use samara_wire::metainfo::create::{Plan, PlanHashes, Version};
 use samara_wire::metainfo::merkle::{FileHashes, Hash, piece_root, root_of_layer};
 use sha1::{Digest, Sha1};
 use std::fs::File;
@@ -19,54 +17,61 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A file to be hashed.
-#[derive(Clone, Debug)]
-pub struct FileToHash {
-    /// Where it is; `None` for padding, which is zeros (BEP 47).
-    pub source: Option<PathBuf>,
-    /// Length in bytes.
-    pub len: u64,
+/// Why files could not be hashed.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// A file could not be read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A file is no longer as long as it was when it was found.
+    #[error("{} changed while it was hashed: try again when nothing writes to it", path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// [`CheckProgress::cancel`] was called.
+    #[error("cancelled")]
+    Cancelled,
 }
 
-/// Which hashes are wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HashKind {
-    /// SHA-1 over pieces of all files one after another (BEP 3).
-    V1,
-    /// A SHA-256 tree for each file (BEP 52).
-    V2,
-    /// Both. The files must be padded so that each begins on a piece boundary.
-    Hybrid,
-}
-
-/// The hashes of a new torrent.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HashedFiles {
-    /// SHA-1 of each piece; empty if not asked for.
-    pub v1_pieces: Vec<[u8; 20]>,
-    /// Root and piece layer of each file, in the order given, `None` for empty files and padding; empty if not
-    /// asked for.
-    pub v2_files: Vec<Option<FileHashes>>,
-}
-
-/// Hashes `files` with `threads` threads. Blocks until done or cancelled through `progress`.
+/// Hashes what `plan` says with `threads` threads, or fewer if there are not as many pieces. Blocks until done or
+/// cancelled through `progress`.
+///
+/// `sources` says where the plan's files are, in its order, padding left out.
 ///
 /// # Errors
-/// If a file cannot be read or is shorter than said, the piece length does not suit `kind`, files of a hybrid
-/// torrent are not padded, or the work was cancelled.
+/// If a file cannot be read or has another length than planned, or the work was cancelled.
+///
+/// # Panics
+/// If there are not as many sources as files.
 pub fn hash_files(
-    files: &[FileToHash],
-    piece_len: u32,
-    kind: HashKind,
+    plan: &Plan,
+    sources: &[PathBuf],
     threads: usize,
     progress: &CheckProgress,
-) -> Result<HashedFiles, StorageError> {
-    let layout = lay_out(files, piece_len, kind)?;
+) -> Result<PlanHashes, HashError> {
+    let layout = Layout::of_entries(plan.files(), plan.layout());
+    let mut rest = sources.iter();
+    let files: Vec<Option<&Path>> = layout
+        .files()
+        .iter()
+        .map(|f| (!f.padding).then(|| rest.next().expect("a source for each file").as_path()))
+        .collect();
+    assert!(rest.next().is_none(), "a file for each source");
+
     progress.expect(layout.pieces().total_len());
-    let work = Hashing { files, layout: &layout, kind, progress, next: AtomicU32::new(0) };
+    let version = plan.version();
+    let work =
+        Hashing { files: &files, layout: &layout, version, progress, next: AtomicU32::new(0) };
+    let threads = threads.min(layout.pieces().count() as usize).max(1);
     let results: Vec<_> = std::thread::scope(|scope| {
         let run = || scope.spawn(|| work.run().inspect_err(|_| work.stop()));
-        let threads: Vec<_> = (0..threads.max(1)).map(|_| run()).collect();
+        let threads: Vec<_> = (0..threads).map(|_| run()).collect();
         threads
             .into_iter()
             .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -76,55 +81,15 @@ pub fn hash_files(
     for result in results {
         pieces.extend(result?);
     }
-    if progress.is_cancelled() {
-        return Err(StorageError::closed("cancelled"));
-    }
     pieces.sort_unstable_by_key(|p| p.index);
-    Ok(assemble(&layout, files, kind, &pieces))
-}
-
-/// The layout that the new torrent will have.
-fn lay_out(files: &[FileToHash], piece_len: u32, kind: HashKind) -> Result<Layout, StorageError> {
-    let v2 = kind != HashKind::V1;
-    if piece_len == 0 || (v2 && !(piece_len.is_power_of_two() && piece_len >= BLOCK_LEN)) {
-        return Err(StorageError::misuse("no valid piece length"));
-    }
-    let name = FilePath::from_untrusted([&b"file"[..]]).expect("a plain name is safe");
-    let step = u64::from(piece_len);
-    let (mut at, mut laid, mut short) = (0u64, Vec::with_capacity(files.len()), Vec::new());
-    for file in files {
-        if v2 && file.len > 0 && file.source.is_some() && at % step != 0 {
-            return Err(StorageError::misuse("files of a hybrid torrent are not padded"));
-        }
-        laid.push(LayoutFile {
-            padding: file.source.is_none(),
-            ..LayoutFile::new(name.clone(), file.len, at)
-        });
-        at = at.checked_add(file.len).ok_or_else(|| StorageError::misuse("too many bytes"))?;
-        if kind == HashKind::V2 && at % step != 0 {
-            let tail = u32::try_from(at % step).expect("less than a piece");
-            short.push((piece_at(at / step)?, tail));
-            at = at.next_multiple_of(step);
-        }
-    }
-    let count = piece_at(at.div_ceil(step))?.0;
-    let pieces = if kind == HashKind::V2 {
-        PieceLayout::with_short_pieces(piece_len, count, short.into())
-    } else {
-        PieceLayout::contiguous(at, piece_len)
-    };
-    Ok(Layout::new(laid, pieces))
-}
-
-fn piece_at(index: u64) -> Result<PieceIndex, StorageError> {
-    let index = u32::try_from(index).ok().filter(|&i| i < u32::MAX);
-    Ok(PieceIndex(index.ok_or_else(|| StorageError::misuse("too many pieces"))?))
+    Ok(assemble(&layout, version, &pieces))
 }
 
 struct Hashing<'a> {
-    files: &'a [FileToHash],
+    /// Where each file of the layout is; `None` for padding.
+    files: &'a [Option<&'a Path>],
     layout: &'a Layout,
-    kind: HashKind,
+    version: Version,
     progress: &'a CheckProgress,
     next: AtomicU32,
 }
@@ -139,18 +104,22 @@ struct PieceHashes {
 
 impl Hashing<'_> {
     /// What one thread does.
-    fn run(&self) -> Result<Vec<PieceHashes>, StorageError> {
+    fn run(&self) -> Result<Vec<PieceHashes>, HashError> {
         let mut scratch = vec![0; READ_STEP];
-        let mut source = Source { files: self.files, open: None };
+        let mut source = Source { hashing: self, open: None };
         let mut done = Vec::new();
-        while !self.progress.is_cancelled() {
+        loop {
+            self.go_on()?;
             let index = PieceIndex(self.next.fetch_add(1, Ordering::Relaxed));
             if index.0 >= self.layout.pieces().count() {
-                break;
+                return Ok(done);
             }
             done.push(self.hash(index, &mut source, &mut scratch)?);
         }
-        Ok(done)
+    }
+
+    fn go_on(&self) -> Result<(), HashError> {
+        if self.progress.is_cancelled() { Err(HashError::Cancelled) } else { Ok(()) }
     }
 
     /// Has the other threads begin no further piece.
@@ -163,24 +132,26 @@ impl Hashing<'_> {
         index: PieceIndex,
         source: &mut Source<'_>,
         scratch: &mut [u8],
-    ) -> Result<PieceHashes, StorageError> {
+    ) -> Result<PieceHashes, HashError> {
         let (mut v1, mut leaves) = (Sha1::new(), BlockLeaves::new());
         let mut small_file = false;
         for step in LinearSpace::steps(self.layout.range_of(index), scratch.len()) {
+            // Pieces may be large and disks slow.
+            self.go_on()?;
             for segment in self.layout.segments(step) {
                 let buf = &mut scratch[..as_len(segment.len)];
                 source.read(&segment, buf)?;
-                if self.kind != HashKind::V2 {
+                if self.version.has_v1() {
                     v1.update(&*buf);
                 }
-                if let Some(file) = segment.file.filter(|_| self.kind != HashKind::V1) {
+                if let Some(file) = segment.file.filter(|_| self.version.has_v2()) {
                     leaves.update(buf);
-                    let len = self.files[file.as_usize()].len;
+                    let len = self.layout.files()[file.as_usize()].len;
                     small_file = len <= u64::from(self.layout.pieces().piece_len());
                 }
+                self.progress.add(segment.len);
             }
         }
-        self.progress.add(u64::from(self.layout.pieces().len_of(index)));
         let leaves = leaves.finish();
         let blocks = u32::try_from(leaves.len()).expect("no more blocks than a piece has");
         let width = if small_file {
@@ -194,27 +165,34 @@ impl Hashing<'_> {
 
 /// Reads files, keeping the last one open: pieces come in order.
 struct Source<'a> {
-    files: &'a [FileToHash],
+    hashing: &'a Hashing<'a>,
     open: Option<(usize, File)>,
 }
 
 impl Source<'_> {
-    fn read(&mut self, segment: &Segment, buf: &mut [u8]) -> Result<(), StorageError> {
-        let file = segment.file.map(|f| (f.as_usize(), self.files[f.as_usize()].source.as_ref()));
+    fn read(&mut self, segment: &Segment, buf: &mut [u8]) -> Result<(), HashError> {
+        let file = segment.file.map(|f| (f.as_usize(), self.hashing.files[f.as_usize()]));
         let Some((index, Some(path))) = file else {
             buf.fill(0);
             return Ok(());
         };
-        self.try_read(index, path, segment.offset, buf).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => StorageError::too_short(&path.display()),
-            _ => StorageError::new("read", &path.display(), &e),
+        self.try_read(index, path, segment.offset, buf).map_err(|cause| match cause.kind() {
+            io::ErrorKind::UnexpectedEof => HashError::Changed { path: path.to_owned() },
+            _ => HashError::Io { path: path.to_owned(), cause },
         })
     }
 
     fn try_read(&mut self, i: usize, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let file = match self.open.take() {
             Some((open, file)) if open == i => file,
-            _ => File::open(path)?,
+            _ => {
+                let file = File::open(path)?;
+                // A file that grew would be shared in part, and never be found complete.
+                if file.metadata()?.len() != self.hashing.layout.files()[i].len {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                file
+            }
         };
         let (_, file) = self.open.insert((i, file));
         file.seek(SeekFrom::Start(offset))?;
@@ -222,23 +200,18 @@ impl Source<'_> {
     }
 }
 
-fn assemble(
-    layout: &Layout,
-    files: &[FileToHash],
-    kind: HashKind,
-    pieces: &[PieceHashes],
-) -> HashedFiles {
-    let mut hashed = HashedFiles::default();
-    if kind != HashKind::V2 {
-        hashed.v1_pieces = pieces.iter().map(|p| p.v1).collect();
+fn assemble(layout: &Layout, version: Version, pieces: &[PieceHashes]) -> PlanHashes {
+    let mut hashes = PlanHashes::default();
+    if version.has_v1() {
+        hashes.v1 = pieces.iter().map(|p| p.v1).collect();
     }
-    if kind != HashKind::V1 {
+    if version.has_v2() {
         let piece_len = layout.pieces().piece_len();
-        let hashes_of = |(file, laid): (&FileToHash, &LayoutFile)| {
-            if file.source.is_none() || file.len == 0 {
+        let hashes_of = |file: &LayoutFile| {
+            if !file.is_stored() || file.len == 0 {
                 return None;
             }
-            let first = as_len(laid.offset / u64::from(piece_len));
+            let first = as_len(file.offset / u64::from(piece_len));
             let count = as_len(file.len.div_ceil(u64::from(piece_len)));
             let layer: Vec<Hash> = pieces[first..first + count].iter().map(|p| p.v2).collect();
             Some(match layer[..] {
@@ -246,18 +219,19 @@ fn assemble(
                 _ => FileHashes { root: root_of_layer(&layer, piece_len), layer },
             })
         };
-        hashed.v2_files = files.iter().zip(layout.files()).map(hashes_of).collect();
+        hashes.v2 = layout.files().iter().map(hashes_of).collect();
     }
-    hashed
+    hashes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use samara_wire::metainfo::create::NewFile;
 
-    /// Files with made-up content and the content.
-    fn sources(dir: &Path, lens: &[usize]) -> (Vec<FileToHash>, Vec<Vec<u8>>) {
+    /// Files with made-up content, and the content.
+    fn sources(dir: &Path, lens: &[usize]) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
         let content = |(i, &len): (usize, &usize)| -> Vec<u8> {
             (0..251u8)
                 .map(|b| b.wrapping_mul(7).wrapping_add(i.to_le_bytes()[0]))
@@ -266,22 +240,31 @@ mod tests {
                 .collect()
         };
         let contents: Vec<_> = lens.iter().enumerate().map(content).collect();
-        let files = contents.iter().enumerate().map(|(i, content)| {
+        let paths = contents.iter().enumerate().map(|(i, content)| {
             let path = dir.join(i.to_string());
             std::fs::write(&path, content).unwrap();
-            FileToHash { source: Some(path), len: content.len() as u64 }
+            path
         });
-        (files.collect(), contents)
+        (paths.collect(), contents)
     }
 
-    fn hash(files: &[FileToHash], piece_len: u32, kind: HashKind) -> HashedFiles {
+    fn plan(lens: &[usize], piece_len: u32, version: Version) -> Plan {
+        let file = |(i, &len): (usize, &usize)| {
+            let path = if lens.len() == 1 { vec![] } else { vec![i.to_string()] };
+            NewFile { path, len: len as u64, ..NewFile::default() }
+        };
+        Plan::new("name", lens.iter().enumerate().map(file).collect(), piece_len, version).unwrap()
+    }
+
+    fn hash(plan: &Plan, sources: &[PathBuf]) -> PlanHashes {
         let progress = CheckProgress::default();
-        let one = hash_files(files, piece_len, kind, 1, &progress).unwrap();
+        let one = hash_files(plan, sources, 1, &progress).unwrap();
         assert_eq!(progress.hashed_bytes(), progress.total_bytes());
-        assert_eq!(one, hash_files(files, piece_len, kind, 3, &CheckProgress::default()).unwrap());
+        assert_eq!(one, hash_files(plan, sources, 3, &CheckProgress::default()).unwrap());
         one
     }
 
+    /// The naive model: each file in memory as a whole.
     fn v2_model(contents: &[Vec<u8>], piece_len: u32) -> Vec<Option<FileHashes>> {
         let hashes = |content: &Vec<u8>| {
             let mut leaves = BlockLeaves::new();
@@ -294,57 +277,58 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn all_kinds_agree_with_hashing_everything_in_memory(
+        fn all_versions_agree_with_hashing_everything_in_memory(
             lens in prop::collection::vec(
                 prop_oneof![Just(0usize), Just(1), 2..50_000usize, Just(65_536), Just(32_768)], 1..8),
             shift in 0u32..4,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let (files, contents) = sources(dir.path(), &lens);
+            let (paths, contents) = sources(dir.path(), &lens);
             let piece_len = BLOCK_LEN << shift;
             let sha1s = |bytes: &[u8]| -> Vec<[u8; 20]> {
                 bytes.chunks(piece_len as usize).map(|p| Sha1::digest(p).into()).collect()
             };
-            let v1 = hash(&files, piece_len, HashKind::V1);
-            prop_assert_eq!(v1.v1_pieces, sha1s(&contents.concat()));
-            prop_assert!(v1.v2_files.is_empty());
-            let v2 = hash(&files, piece_len, HashKind::V2);
-            prop_assert_eq!(&v2.v2_files, &v2_model(&contents, piece_len));
-            prop_assert!(v2.v1_pieces.is_empty());
+            let v1 = hash(&plan(&lens, piece_len, Version::V1), &paths);
+            prop_assert_eq!(v1.v1, sha1s(&contents.concat()));
+            prop_assert!(v1.v2.is_empty());
+            let v2 = hash(&plan(&lens, piece_len, Version::V2), &paths);
+            prop_assert_eq!(&v2.v2, &v2_model(&contents, piece_len));
+            prop_assert!(v2.v1.is_empty());
 
-            let (mut padded, mut bytes) = (Vec::new(), Vec::new());
-            for (file, content) in files.iter().zip(&contents) {
-                padded.push(file.clone());
-                bytes.extend_from_slice(content);
-                let pad = bytes.len().next_multiple_of(piece_len as usize) - bytes.len();
-                padded.push(FileToHash { source: None, len: pad as u64 });
-                bytes.resize(bytes.len() + pad, 0);
+            let plan = plan(&lens, piece_len, Version::Hybrid);
+            let both = hash(&plan, &paths);
+            let (mut rest, mut bytes, mut real) = (contents.iter(), Vec::new(), Vec::new());
+            for (file, hashes) in plan.files().iter().zip(both.v2) {
+                if file.attributes.padding {
+                    prop_assert_eq!(hashes, None);
+                    bytes.resize(bytes.len() + as_len(file.len), 0);
+                } else {
+                    bytes.extend_from_slice(rest.next().unwrap());
+                    real.push(hashes);
+                }
             }
-            let both = hash(&padded, piece_len, HashKind::Hybrid);
-            prop_assert_eq!(both.v1_pieces, sha1s(&bytes));
-            let real: Vec<_> = both.v2_files.into_iter().step_by(2).collect();
-            prop_assert_eq!(real, v2.v2_files);
+            prop_assert_eq!(both.v1, sha1s(&bytes));
+            prop_assert_eq!(real, v2.v2);
         }
     }
 
     #[test]
     fn what_cannot_be_hashed_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut files, _) = sources(dir.path(), &[100_000, 50]);
-        let fails = |files: &[FileToHash], piece_len, kind| {
-            hash_files(files, piece_len, kind, 2, &CheckProgress::default())
-                .unwrap_err()
-                .to_string()
+        let (mut paths, _) = sources(dir.path(), &[100_000, 50]);
+        let run = |second: usize, paths: &[PathBuf], progress: &CheckProgress| {
+            let plan = plan(&[100_000, second], 16_384, Version::V1);
+            hash_files(&plan, paths, 2, progress).unwrap_err()
         };
-        assert!(fails(&files, 0, HashKind::V1).contains("piece length"));
-        assert!(fails(&files, 20_000, HashKind::V2).contains("piece length"));
-        assert!(fails(&files, 16_384, HashKind::Hybrid).contains("not padded"));
-        files[1].len = 51;
-        assert!(fails(&files, 16_384, HashKind::V1).contains("shorter"));
-        files[1].source = Some(dir.path().join("nowhere"));
-        assert!(fails(&files, 16_384, HashKind::V1).contains("nowhere"));
+        for other in [49, 51] {
+            let error = run(other, &paths, &CheckProgress::default());
+            assert!(matches!(&error, HashError::Changed { path } if *path == paths[1]), "{error}");
+        }
         let cancelled = CheckProgress::default();
         cancelled.cancel();
-        assert!(hash_files(&files[..1], 16_384, HashKind::V1, 2, &cancelled).is_err());
+        assert!(matches!(run(50, &paths, &cancelled), HashError::Cancelled));
+        paths[1] = dir.path().join("nowhere");
+        let error = run(50, &paths, &CheckProgress::default());
+        assert!(matches!(&error, HashError::Io { path, .. } if *path == paths[1]), "{error}");
     }
 }

@@ -8,7 +8,7 @@
 
 use samara_wire::id::{BlockRef, FileIndex, PieceIndex};
 use samara_wire::layout::PieceLayout;
-use samara_wire::metainfo::{FilePath, Info};
+use samara_wire::metainfo::{FileEntry, FilePath, Info};
 use std::ops::Range;
 
 /// A file as storage sees it.
@@ -88,19 +88,20 @@ impl Layout {
     /// The layout of a torrent.
     #[must_use]
     pub fn of(info: &Info) -> Self {
-        let files = info
-            .files()
-            .iter()
-            .map(|f| LayoutFile {
-                path: f.path.clone(),
-                len: f.len,
-                offset: f.offset,
-                padding: f.attributes.padding,
-                executable: f.attributes.executable,
-                symlink: f.symlink.clone(),
-            })
-            .collect();
-        Self::new(files, info.layout().clone())
+        Self::of_entries(info.files(), info.layout())
+    }
+
+    /// The layout of files that were parsed or planned.
+    pub(crate) fn of_entries(files: &[FileEntry], pieces: &PieceLayout) -> Self {
+        let file = |f: &FileEntry| LayoutFile {
+            path: f.path.clone(),
+            len: f.len,
+            offset: f.offset,
+            padding: f.attributes.padding,
+            executable: f.attributes.executable,
+            symlink: f.symlink.clone(),
+        };
+        Self::new(files.iter().map(file).collect(), pieces.clone())
     }
 
     /// All files, in the order of the metainfo.

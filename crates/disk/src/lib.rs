@@ -57,7 +57,7 @@ mod tests;
 mod walk;
 
 pub use check::{CheckOutcome, CheckProgress};
-pub use create::{FileToHash, HashKind, HashedFiles, hash_files};
+pub use create::{HashError, hash_files};
 pub use dir::DirStorage;
 pub use disk::{Disk, DiskConfig};
 pub use error::{StorageError, StorageErrorKind};

@@ -4,12 +4,10 @@
 //! so that the same directory gives the same torrent everywhere. Empty directories are left out, for a torrent cannot
 //! name them; symbolic links and special files are left out and told.
 
+use samara_wire::metainfo::path::MAX_ELEMENTS;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// Components a path below the top may have: more than that no client accepts.
-const MAX_DEPTH: usize = 64;
 
 /// What was found at a path.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -47,13 +45,13 @@ pub enum WalkError {
         cause: io::Error,
     },
     /// A name cannot stand in a torrent, which is in UTF-8.
-    #[error("the name of {} is not UTF-8; rename it", path.display())]
+    #[error("the name of {} is not in UTF-8: rename it", path.display())]
     NotUtf8 {
         /// The file.
         path: PathBuf,
     },
     /// Directories are nested too deeply for any client to accept.
-    #[error("{} lies more than {MAX_DEPTH} directories deep", path.display())]
+    #[error("{} lies more than {MAX_ELEMENTS} directories deep", path.display())]
     TooDeep {
         /// The directory.
         path: PathBuf,
@@ -84,7 +82,7 @@ pub fn walk(path: &Path) -> Result<Walk, WalkError> {
     let mut open = vec![(path.to_owned(), Vec::new())];
     while let Some((dir, components)) = open.pop() {
         let io = |cause| WalkError::Io { path: dir.clone(), cause };
-        if components.len() >= MAX_DEPTH {
+        if components.len() >= MAX_ELEMENTS {
             return Err(WalkError::TooDeep { path: dir });
         }
         for entry in fs::read_dir(&dir).map_err(io)? {
@@ -182,7 +180,7 @@ mod tests {
     #[test]
     fn too_deep_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("d/".repeat(MAX_DEPTH))).unwrap();
+        fs::create_dir_all(dir.path().join("d/".repeat(MAX_ELEMENTS))).unwrap();
         assert!(matches!(walk(dir.path()), Err(WalkError::TooDeep { .. })));
     }
 }

@@ -1,42 +1,23 @@
 //! Creating torrents: which files, hashed by all cores, written as v1, v2 or both (BEP 3, 47, 52).
 //!
+//! [`samara_disk::walk`] finds the files, [`Plan`] says what stands where, [`samara_disk::hash_files`] hashes it and
+//! the plan writes it; here the three are put together, and their errors told with the place on disk.
+//!
 //! The same files and options give the same bytes: files are taken in the order of their path elements, which is the
-//! order that the file tree of BEP 52 asks for, and nothing else of the file system (times, owners, modes) goes in.
-//! What is made is read back by [`Metainfo::parse`], so a torrent that we would refuse ourselves is never handed out.
+//! order that the file tree of BEP 52 asks for. Of what the file system knows besides names, lengths and contents only
+//! the owner's executable bit goes in, as the attribute `x` of BEP 47, as with libtorrent. What is made is read back by
+//! [`Metainfo::parse`], so a torrent that we would refuse ourselves is never handed out.
 
-mod encode;
-mod files;
-mod hash;
-
-use samara_wire::metainfo::{MAX_PIECE_LEN, MAX_PIECES, Metainfo, MetainfoError};
+use samara_disk::{CheckProgress, HashError, Walk, WalkError, hash_files, walk};
+use samara_wire::metainfo::create::{self as plan, Details, NewFile, Plan, piece_len_for};
+use samara_wire::metainfo::{FileAttributes, MAX_PIECE_LEN, MAX_PIECES, Metainfo, MetainfoError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+pub use plan::Version as Kind;
 
 /// Smallest piece length that is made, in bytes: one block.
 pub const MIN_PIECE_LEN: u32 = 16 * 1024;
-
-/// Which version of the format to write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Kind {
-    /// BEP 3, which every client reads.
-    #[default]
-    V1,
-    /// BEP 52.
-    V2,
-    /// Both in one; files are aligned to pieces with padding files (BEP 47).
-    Hybrid,
-}
-
-impl Kind {
-    pub(crate) const fn has_v1(self) -> bool {
-        matches!(self, Self::V1 | Self::Hybrid)
-    }
-
-    pub(crate) const fn has_v2(self) -> bool {
-        matches!(self, Self::V2 | Self::Hybrid)
-    }
-}
 
 /// What to create. Plain data; `Default` is a v1 torrent without trackers.
 #[derive(Clone, Debug, Default)]
@@ -63,32 +44,8 @@ pub struct CreateConfig {
     pub creation_date: Option<i64>,
 }
 
-/// How far a creation is; shared with whoever watches it.
-#[derive(Debug, Default)]
-pub struct CreateProgress {
-    hashed: AtomicU64,
-    total: AtomicU64,
-    cancelled: AtomicBool,
-}
-
-impl CreateProgress {
-    /// Bytes hashed so far.
-    #[must_use]
-    pub fn hashed_bytes(&self) -> u64 {
-        self.hashed.load(Ordering::Acquire)
-    }
-
-    /// Bytes to hash in all; 0 until the files have been found.
-    #[must_use]
-    pub fn total_bytes(&self) -> u64 {
-        self.total.load(Ordering::Acquire)
-    }
-
-    /// Ends the creation early, with [`CreateError::Cancelled`].
-    pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
-    }
-}
+/// How far a creation is; shared with whoever watches it. Padding files count as bytes to hash.
+pub type CreateProgress = CheckProgress;
 
 /// A torrent that was created.
 #[derive(Clone, Debug)]
@@ -113,7 +70,7 @@ pub enum CreateError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file became shorter while it was read.
+    /// A file changed its length after it was found.
     #[error("{} changed while it was hashed: try again when nothing writes to it", .0.display())]
     Changed(PathBuf),
     /// Neither a file nor a directory.
@@ -122,9 +79,18 @@ pub enum CreateError {
     /// A directory without files.
     #[error("there are no files in {}", .0.display())]
     NoFiles(PathBuf),
+    /// The only file of a directory, which a v2 torrent cannot tell from the file alone (BEP 52).
+    #[error(
+        "{} is alone in its directory, which a v2 torrent cannot say: share the file itself, or make a hybrid",
+        .0.display()
+    )]
+    LoneFile(PathBuf),
     /// A name that a torrent cannot hold, or that other systems would change.
     #[error("the name of {} cannot stand in a torrent: rename it", .0.display())]
     Name(PathBuf),
+    /// A directory nested more deeply than clients accept.
+    #[error("{} is nested too deeply for other clients: move it up", .0.display())]
+    TooDeep(PathBuf),
     /// A piece length that is not allowed.
     #[error(
         "a piece length of {0} bytes is not a power of two from {MIN_PIECE_LEN} to {MAX_PIECE_LEN}"
@@ -140,6 +106,9 @@ pub enum CreateError {
         /// Number of pieces.
         pieces: u64,
     },
+    /// The options and files make no torrent for another reason, such as the name that was chosen for it.
+    #[error(transparent)]
+    Plan(plan::CreateError),
     /// The result is no valid torrent.
     #[error("the torrent would not be valid: {0}")]
     Invalid(#[from] MetainfoError),
@@ -160,22 +129,17 @@ pub fn create(
     if let Some(len) = config.piece_len.filter(|&len| !is_piece_len(len)) {
         return Err(CreateError::PieceLen(len));
     }
-    let mut found = files::find(path)?;
-    let total: u64 = found.files.iter().map(|f| f.len).sum();
-    let piece_len = config.piece_len.unwrap_or_else(|| piece_len_for(total));
-    let end = found.place(if config.kind.has_v2() { u64::from(piece_len) } else { 1 });
-    let pieces = end.div_ceil(u64::from(piece_len));
-    let pieces = u32::try_from(pieces)
-        .ok()
-        .filter(|&n| n <= MAX_PIECES)
-        .ok_or(CreateError::TooManyPieces { piece_len, pieces })?;
-    progress.total.store(total, Ordering::Release);
-
-    let hashes = hash::all(&found.files, config.kind, piece_len, pieces, progress)?;
-    let name = config.name.as_deref().unwrap_or(&found.name);
-    let bytes = encode::torrent(config, name, &found, piece_len, &hashes);
+    let found = walk(path)?;
+    if found.files.is_empty() {
+        return Err(CreateError::NoFiles(path.to_owned()));
+    }
+    let plan = plan_of(path, &found, config)?;
+    // The plan's order is that of the walk: by path elements.
+    let sources: Vec<PathBuf> = found.files.into_iter().map(|f| f.source).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let hashes = hash_files(&plan, &sources, cores, progress)?;
+    let bytes = plan.encode(&hashes, &details(config)).map_err(CreateError::Plan)?;
     let metainfo = Metainfo::parse(&bytes)?;
-    found.compare(name, &metainfo)?;
     Ok(Created { bytes, metainfo, skipped: found.skipped })
 }
 
@@ -183,16 +147,82 @@ const fn is_piece_len(len: u32) -> bool {
     len.is_power_of_two() && len >= MIN_PIECE_LEN && len <= MAX_PIECE_LEN
 }
 
-/// Up to some 2,000 pieces, of 32 KiB at least; beyond 16 MiB only where there would be too many otherwise.
-fn piece_len_for(total: u64) -> u32 {
-    let mut len: u32 = 32 * 1024;
-    while u64::from(len) * 2048 < total && len < 16 << 20 {
-        len *= 2;
+fn plan_of(path: &Path, found: &Walk, config: &CreateConfig) -> Result<Plan, CreateError> {
+    let name = config.name.clone().map_or_else(|| name_of(path), Ok)?;
+    let piece_len =
+        config.piece_len.unwrap_or_else(|| piece_len_for(found.files.iter().map(|f| f.len).sum()));
+    let files = found.files.iter().map(|file| NewFile {
+        path: file.components.clone(),
+        len: file.len,
+        attributes: FileAttributes { executable: file.executable, ..FileAttributes::default() },
+        symlink: None,
+    });
+    let files = files.collect();
+    Plan::new(&name, files, piece_len, config.kind).map_err(|error| match error {
+        // The torrent's own name is looked at first.
+        plan::CreateError::UnsafeName(bad) if bad != name => {
+            CreateError::Name(place_of(&bad, found).unwrap_or_else(|| path.to_owned()))
+        }
+        plan::CreateError::UnsafeName(_) if config.name.is_none() => {
+            CreateError::Name(path.to_owned())
+        }
+        plan::CreateError::LoneFile(_) => CreateError::LoneFile(found.files[0].source.clone()),
+        plan::CreateError::Limits(MetainfoError::TooManyPieces(pieces)) => {
+            CreateError::TooManyPieces { piece_len, pieces }
+        }
+        other => CreateError::Plan(other),
+    })
+}
+
+/// The name of a file or directory, also of `.` and `..`.
+fn name_of(path: &Path) -> Result<String, CreateError> {
+    let full = path
+        .canonicalize()
+        .map_err(|source| CreateError::Read { path: path.to_owned(), source })?;
+    let named = if path.file_name().is_some() { path } else { &full };
+    let name = named.file_name().and_then(|n| n.to_str()).map(str::to_owned);
+    name.ok_or_else(|| CreateError::Name(path.to_owned()))
+}
+
+/// The first file or directory found that is called `name`.
+fn place_of(name: &str, found: &Walk) -> Option<PathBuf> {
+    found.files.iter().find_map(|file| {
+        let below = file.components.iter().rev().position(|c| c == name)?;
+        file.source.ancestors().nth(below).map(Path::to_owned)
+    })
+}
+
+fn details(config: &CreateConfig) -> Details {
+    Details {
+        trackers: config.trackers.iter().map(|url| vec![url.clone()]).collect(),
+        web_seeds: config.web_seeds.clone(),
+        private: config.private,
+        source: config.source.clone(),
+        comment: config.comment.clone(),
+        creation_date: config.creation_date,
+        created_by: config.created_by.clone(),
     }
-    while u64::from(len) * u64::from(MAX_PIECES / 2) < total && len < MAX_PIECE_LEN {
-        len *= 2;
+}
+
+impl From<WalkError> for CreateError {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::Io { path, cause } => Self::Read { path, source: cause },
+            WalkError::NotUtf8 { path } => Self::Name(path),
+            WalkError::TooDeep { path } => Self::TooDeep(path),
+            WalkError::Special { path } => Self::NotAFile(path),
+        }
     }
-    len
+}
+
+impl From<HashError> for CreateError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Io { path, cause } => Self::Read { path, source: cause },
+            HashError::Changed { path } => Self::Changed(path),
+            HashError::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -148,9 +148,83 @@ fn links_are_left_out_and_names_that_would_change_are_refused() {
 }
 
 #[test]
-fn piece_lengths_grow_with_the_torrent() {
-    assert_eq!(piece_len_for(0), 32 * 1024);
-    assert_eq!(piece_len_for(4 << 30), 2 << 20);
-    assert_eq!(piece_len_for(1 << 40), 16 << 20);
-    assert!(u64::from(piece_len_for(1 << 47)) * u64::from(MAX_PIECES) >= 1 << 47);
+fn a_lone_file_in_a_directory_is_no_v2_torrent() {
+    let dir = tempfile::tempdir().unwrap();
+    let top = dir.path().join("top");
+    fs::create_dir(&top).unwrap();
+    fs::write(top.join("lone"), b"x").unwrap();
+    let config = CreateConfig { kind: Kind::V2, ..CreateConfig::default() };
+    let failed = create(&top, &config, &CreateProgress::default());
+    assert!(matches!(failed, Err(CreateError::LoneFile(path)) if path == top.join("lone")));
+    for created in [made(&top, Kind::V1), made(&top, Kind::Hybrid)] {
+        assert!(!created.metainfo.info.is_single_file());
+    }
+    assert!(made(&top.join("lone"), Kind::V2).metainfo.info.is_single_file());
+}
+
+#[test]
+fn padding_stands_right_behind_the_file_it_fills() {
+    let dir = tree();
+    let hybrid = made(&dir.path().join("top"), Kind::Hybrid);
+    let files = hybrid.metainfo.info.files();
+    let shown: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
+    let expected = [
+        "top/a",
+        "top/.pad/31072",
+        "top/b/c/deep",
+        "top/.pad/32767",
+        "top/b/empty",
+        "top/b/exact",
+        "top/b.first",
+        "top/.pad/25536",
+        "top/z",
+        "top/zz-empty",
+    ];
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn empty_files_alone_are_a_torrent_without_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        fs::write(dir.path().join(name), b"").unwrap();
+    }
+    for kind in [Kind::V1, Kind::V2, Kind::Hybrid] {
+        assert_eq!(made(dir.path(), kind).metainfo.info.layout().count(), 0);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn executables_are_marked_in_every_kind() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tree();
+    let tool = dir.path().join("top/z");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    for kind in [Kind::V1, Kind::V2, Kind::Hybrid] {
+        let created = made(&dir.path().join("top"), kind);
+        let files = created.metainfo.info.files();
+        let marked: Vec<&str> =
+            files.iter().filter(|f| f.attributes.executable).map(|f| f.path.as_str()).collect();
+        assert_eq!(marked, ["top/z"]);
+        assert!(made(&tool, kind).metainfo.info.files()[0].attributes.executable);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_cannot_be_is_told_with_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = dir.path().join("top/odd\x07");
+    fs::create_dir_all(bad.join("sub")).unwrap();
+    fs::write(bad.join("sub/file"), b"x").unwrap();
+    let run = |path: &Path, name: Option<&str>| {
+        let config = CreateConfig { name: name.map(str::to_owned), ..CreateConfig::default() };
+        create(path, &config, &CreateProgress::default()).map(|_| ()).unwrap_err()
+    };
+    let top = dir.path().join("top");
+    assert!(matches!(run(&top, None), CreateError::Name(path) if path == bad));
+    assert!(matches!(run(&bad, None), CreateError::Name(path) if path == bad));
+    let chosen = run(&bad, Some("a/b"));
+    assert!(matches!(&chosen, CreateError::Plan(_)) && chosen.to_string().contains("`a/b`"));
 }

@@ -138,7 +138,7 @@ fn failed(error: CreateError) -> Failure {
         CreateError::PieceLen(_) | CreateError::TooManyPieces { .. } => {
             Failure::new(Exit::Usage, error.to_string()).hint("for example --piece-size 1M")
         }
-        CreateError::NotAFile(_) | CreateError::NoFiles(_) => {
+        CreateError::NotAFile(_) | CreateError::NoFiles(_) | CreateError::LoneFile(_) => {
             Failure::new(Exit::Usage, error.to_string())
         }
         _ => Failure::new(Exit::Failed, error.to_string()),

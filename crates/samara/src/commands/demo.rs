@@ -165,12 +165,7 @@ impl Demo<'_> {
         let shared = Arc::clone(&progress);
         let work = tokio::task::spawn_blocking(move || create::create(&path, &config, &shared));
         let snapshot = || {
-            Snapshot::local(
-                "hashing",
-                Phase::Hashing,
-                progress.hashed_bytes(),
-                progress.total_bytes(),
-            )
+            Snapshot::local("demo", Phase::Hashing, progress.hashed_bytes(), progress.total_bytes())
         };
         let created = self.show(work, snapshot).await?;
         let created = created.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;

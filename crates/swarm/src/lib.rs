@@ -14,6 +14,7 @@
 //! | [`choker`] | whom to upload to |
 //! | [`peer_list`] | which addresses to remember, to dial, to drop (BEP 40) |
 //! | [`announcer`] | when to tell which tracker what (BEP 12, 27, 31) |
+//! | [`metadata`] | whom to ask for an info dictionary of which only the hash is known (BEP 9) |
 //! | [`blame`] | who sent corrupt data, on proof |
 //! | [`rate`], [`rng`] | smoothed rates; the seeded generator all randomness comes from |
 //!
@@ -28,6 +29,7 @@ extern crate std;
 pub mod announcer;
 pub mod blame;
 pub mod choker;
+pub mod metadata;
 pub mod outbox;
 pub mod peer_list;
 pub mod picker;

@@ -29,6 +29,8 @@ pub(crate) enum ShardCommand {
     Disk(TorrentId, DiskDone),
     /// A peer that named a torrent of this shard.
     Incoming(TorrentId, Incoming),
+    /// A magnet link to be resolved.
+    Resolve(Box<crate::resolve::Job>),
     /// Stop all torrents and end.
     Shutdown(oneshot::Sender<()>),
 }

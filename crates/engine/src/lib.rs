@@ -26,6 +26,7 @@ mod limiter;
 mod listen;
 mod peer;
 pub mod probe;
+mod resolve;
 mod resume;
 mod session;
 mod shard;
@@ -38,8 +39,10 @@ pub mod tracker_server;
 
 pub use config::{AddTorrent, CustomStorage, Existing, SessionConfig};
 pub use error::{AddError, ErrorKind, SessionError, TorrentError};
+pub use resolve::{ResolveConfig, ResolveError, ResolveStatus, Resolved, Resolving};
 pub use samara_disk as disk;
 pub use samara_disk::{Allocation, CheckProgress};
+pub use samara_swarm::metadata::FetchStatus;
 pub use samara_swarm::torrent::{PeerStats, TorrentStats};
 pub use samara_wire as wire;
 pub use session::Session;

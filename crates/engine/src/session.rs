@@ -120,6 +120,12 @@ impl Session {
         self.0.shared.torrents()
     }
 
+    /// For work that belongs to no torrent.
+    pub(crate) fn to_first_shard(&self, command: ShardCommand) {
+        // Fails only if the session was shut down, which whoever waits for an answer finds out.
+        let _ = self.0.shared.shards[0].send(command);
+    }
+
     /// Changes the limits of all torrents together, in bytes per second. `None`: no limit.
     pub fn set_limits(&self, down: Option<u64>, up: Option<u64>) {
         self.0.shared.limit_down.set(down);

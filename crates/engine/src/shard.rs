@@ -5,6 +5,7 @@
 use crate::command::{ShardCommand, TorrentId};
 use crate::listen::{self, Incoming, Listeners};
 use crate::peer::MAX_AHEAD;
+use crate::resolve;
 use crate::shared::Shared;
 use crate::shell::TorrentShell;
 use crate::torrent::TorrentShared;
@@ -113,6 +114,9 @@ fn handle(env: &Rc<ShardEnv>, command: ShardCommand) {
             }
         }
         ShardCommand::Incoming(id, incoming) => env.accept(id, incoming),
+        ShardCommand::Resolve(job) => {
+            tokio::task::spawn_local(resolve::run(Rc::clone(env), *job));
+        }
         ShardCommand::Shutdown(done) => {
             tokio::task::spawn_local(stop_all(Rc::clone(env), done));
         }

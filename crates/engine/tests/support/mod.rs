@@ -30,6 +30,15 @@ impl Sample {
         Self { dir, metainfo, files: vec![("data.bin".into(), bytes)] }
     }
 
+    /// One file of `len` bytes, private.
+    pub(crate) fn private(len: usize) -> Self {
+        let sample = Self::single(len, 16 * 1024);
+        let config = CreateConfig { private: true, ..CreateConfig::default() };
+        let path = sample.dir.path().join("data.bin");
+        let metainfo = create(&path, &config, &CreateProgress::default()).unwrap().metainfo;
+        Self { metainfo, ..sample }
+    }
+
     /// A directory `many` of files with these names and lengths.
     pub(crate) fn multi(files: &[(&str, usize)], piece_len: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();

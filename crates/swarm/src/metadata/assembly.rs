@@ -65,7 +65,8 @@ pub(super) struct Evidence {
 }
 
 /// Whether `raw` is the info dictionary that `hashes` names: by both of them where there are two.
-pub(super) fn is_named(hashes: &InfoHashes, raw: &[u8]) -> bool {
+#[must_use]
+pub fn is_named(hashes: &InfoHashes, raw: &[u8]) -> bool {
     let v1 = hashes.v1().is_none_or(|hash| hash.0 == <[u8; 20]>::from(Sha1::digest(raw)));
     v1 && hashes.v2().is_none_or(|hash| hash.0 == <[u8; 32]>::from(Sha256::digest(raw)))
 }

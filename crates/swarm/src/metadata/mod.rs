@@ -21,7 +21,8 @@ mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use assembly::{Assembly, Evidence, is_named};
+pub use assembly::is_named;
+use assembly::{Assembly, Evidence};
 use samara_wire::id::InfoHashes;
 use samara_wire::peer::extension::ExtensionHandshake;
 use samara_wire::peer::message::Message;

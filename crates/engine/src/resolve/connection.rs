@@ -1,0 +1,173 @@
+//! One connection to a peer that may have the metadata: handshake, extension handshake, then messages both ways.
+//!
+//! The fast extension is not offered, so that we need not say that we have nothing. Whatever the peer says of the
+//! torrent's data is passed over. What it can make us keep is one frame.
+
+use crate::dial::{connect, exchange};
+use crate::listen::HANDSHAKE_TIMEOUT;
+use crate::shard::ShardEnv;
+use samara_swarm::metadata::{FetchKey, UT_METADATA_ID};
+use samara_wire::id::WireHash;
+use samara_wire::peer::extension::{ExtensionHandshake, HANDSHAKE_ID};
+use samara_wire::peer::frame::{Decoded, Frame, FrameDecoder};
+use samara_wire::peer::handshake::{Handshake, Reserved};
+use samara_wire::peer::message::Message;
+use samara_wire::peer::ut_metadata;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Time for a connection to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connected peer has this long to introduce itself.
+const INTRODUCTION: Duration = Duration::from_secs(15);
+
+/// A peer that takes nothing for this long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Read at a time, in bytes.
+const READ: usize = 16 << 10;
+
+/// What a connection has to tell.
+pub(super) enum Said {
+    /// The handshake is done.
+    Connected,
+    /// What the peer can do; nothing, if it does not speak the extension protocol.
+    Extensions(Box<ExtensionHandshake>),
+    /// A message of `ut_metadata`.
+    Metadata(Box<[u8]>),
+    /// The connection ended, or did not come about.
+    Gone,
+}
+
+/// What one connection needs.
+pub(super) struct Connection {
+    pub(super) env: Rc<ShardEnv>,
+    pub(super) key: FetchKey,
+    pub(super) addr: SocketAddr,
+    pub(super) hash: WireHash,
+    /// Waits when the driver is busy, and so does then the peer.
+    pub(super) tell: mpsc::Sender<(FetchKey, Said)>,
+    /// Bounded by use: a few requests, and a refusal for each of the peer's, which is read no faster than answered.
+    pub(super) send: mpsc::UnboundedReceiver<Message>,
+}
+
+impl Connection {
+    /// Runs until either side ends it, and tells of it.
+    pub(super) async fn run(mut self) {
+        if let Err(error) = self.converse().await {
+            tracing::debug!(addr = %self.addr, %error, "no metadata from here");
+        }
+        self.say(Said::Gone).await;
+    }
+
+    async fn say(&self, said: Said) {
+        // Fails only if the driver is gone.
+        let _ = self.tell.send((self.key, said)).await;
+    }
+
+    async fn converse(&mut self) -> io::Result<()> {
+        let shared = &self.env.shared;
+        let half_open = shared.half_open.acquire().await.map_err(io::Error::other)?;
+        let _place = Arc::clone(&shared.connections)
+            .try_acquire_owned()
+            .map_err(|_| io::Error::other("all connections in use"))?;
+        let from = shared.bind_for(self.addr);
+        let from = from.map_err(|_| io::Error::other("no address to connect from"))?;
+        let mut stream = connect(self.addr, from, CONNECT_TIMEOUT).await?;
+        let reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0]);
+        let ours = Handshake { reserved, info_hash: self.hash, peer_id: shared.peer_id };
+        let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&stream, &ours)).await??;
+        drop(half_open);
+        if theirs.peer_id == shared.peer_id {
+            return Err(io::Error::other("it is ourselves"));
+        }
+        self.say(Said::Connected).await;
+        if !theirs.reserved.extended() {
+            self.say(Said::Extensions(Box::default())).await;
+            return Ok(());
+        }
+        write(&mut stream, &introduction(shared.port, self.addr)).await?;
+        self.exchange_messages(stream).await
+    }
+
+    async fn exchange_messages(&mut self, mut stream: TcpStream) -> io::Result<()> {
+        let decoder = FrameDecoder::new(None);
+        let mut buf = Vec::with_capacity(READ);
+        let mut introduced = false;
+        let deadline = tokio::time::Instant::now() + INTRODUCTION;
+        loop {
+            match decoder.decode(&buf).map_err(io::Error::other)? {
+                Decoded::Frame { frame, consumed } => {
+                    buf.drain(..consumed);
+                    if let Some(said) = heard(frame)? {
+                        introduced |= matches!(said, Said::Extensions(_));
+                        self.say(said).await;
+                    }
+                    continue;
+                }
+                Decoded::NeedMore(needed) => {
+                    buf.reserve(needed.saturating_sub(buf.len()).clamp(1, READ));
+                }
+            }
+            tokio::select! {
+                read = stream.read_buf(&mut buf) => {
+                    if read? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                message = self.send.recv() => match message {
+                    Some(message) => write(&mut stream, &message).await?,
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep_until(deadline), if !introduced => {
+                    self.say(Said::Extensions(Box::default())).await;
+                    introduced = true;
+                }
+            }
+        }
+    }
+}
+
+/// What a frame means here, if anything.
+fn heard(frame: Frame) -> io::Result<Option<Said>> {
+    let Frame::Message(message) = frame else {
+        return match frame {
+            Frame::PieceHeader(_) => Err(io::Error::other("it sent a block nobody asked for")),
+            _ => Ok(None),
+        };
+    };
+    Ok(match message {
+        Message::Extended { id: HANDSHAKE_ID, payload } => {
+            let said = ExtensionHandshake::parse(&payload).map_err(io::Error::other)?;
+            Some(Said::Extensions(Box::new(said)))
+        }
+        Message::Extended { id: UT_METADATA_ID, payload } => Some(Said::Metadata(payload)),
+        _ => None,
+    })
+}
+
+/// What we say of ourselves.
+fn introduction(port: u16, addr: SocketAddr) -> Message {
+    let handshake = ExtensionHandshake {
+        extensions: vec![(ut_metadata::NAME.to_owned(), UT_METADATA_ID)],
+        client: Some(concat!("samara/", env!("CARGO_PKG_VERSION")).to_owned()),
+        port: (port != 0).then_some(port),
+        your_ip: Some(addr.ip()),
+        ..ExtensionHandshake::default()
+    };
+    Message::Extended { id: HANDSHAKE_ID, payload: handshake.encode().into() }
+}
+
+async fn write(stream: &mut TcpStream, message: &Message) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    timeout(WRITE_TIMEOUT, stream.write_all(&bytes)).await?
+}

@@ -1,0 +1,451 @@
+//! The loop of one magnet link.
+
+use super::connection::{Connection, Said};
+use super::{Job, ResolveConfig, ResolveError, ResolveStatus, Resolved, cache};
+use crate::shard::ShardEnv;
+use crate::tracker::{TrackerError, unguessable};
+use samara_swarm::Announce;
+use samara_swarm::AnnounceId;
+use samara_swarm::announcer::{Announcer, AnnouncerConfig, Counters};
+use samara_swarm::metadata::{FetchEffect, FetchFault, FetchKey, FetchStatus, MetadataFetch};
+use samara_swarm::peer_list::{PeerList, PeerListConfig};
+use samara_swarm::torrent::PeerSource;
+use samara_wire::magnet::{Magnet, PeerHint};
+use samara_wire::metainfo::{Info, Metainfo};
+use samara_wire::peer::message::Message;
+use samara_wire::time::Instant;
+use samara_wire::tracker::AnnounceResponse;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet, spawn_blocking, spawn_local};
+
+/// Connections to peers, those being set up counted.
+const MAX_CONNECTIONS: usize = 30;
+
+/// Addresses of which is remembered how it went.
+const MAX_FATES: usize = 4096;
+
+/// Peers handed on to the torrent.
+const MAX_PEERS_KEPT: usize = 50;
+
+/// Addresses heeded of the caller's.
+const MAX_GIVEN_PEERS: usize = 1000;
+
+/// Addresses taken of one name in the link, and time to look it up in.
+const MAX_ADDRS_OF_NAME: usize = 8;
+const LOOK_UP: Duration = Duration::from_secs(10);
+
+/// Told to trackers as what is left to download: not zero, or we would pass for a seed.
+const LEFT: u64 = 1;
+
+/// Time to tell the trackers that we stop.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Between two snapshots of the status.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Resolves a link and tells what came of it. Ends early when nobody waits any more.
+pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
+    let Job { magnet, config, status, mut outcome } = job;
+    if let Some(raw) = load(&env, &magnet).await {
+        let resolved = resolved(&magnet, &raw, Vec::new(), true);
+        // Fails only if nobody waits.
+        let _ = outcome.send(resolved);
+        return;
+    }
+    if magnet.trackers.is_empty() && magnet.peers.is_empty() && config.peers.is_empty() {
+        let _ = outcome.send(Err(ResolveError::NobodyToAsk));
+        return;
+    }
+    let timeout = config.timeout;
+    let mut driver = Driver::new(Rc::clone(&env), &magnet, &config);
+    let found = tokio::select! {
+        raw = driver.fetch(&status) => Some(raw),
+        () = tokio::time::sleep(timeout) => None,
+        () = outcome.closed() => {
+            spawn_local(driver.goodbye());
+            return;
+        }
+    };
+    let last = driver.status();
+    status.send_replace(last.clone());
+    let peers = std::mem::take(&mut driver.good);
+    if !(config.stay && found.is_some()) {
+        driver.goodbye().await;
+    }
+    let result = match found {
+        Some(raw) => {
+            save(&env, &magnet, raw.clone()).await;
+            resolved(&magnet, &raw, peers, false)
+        }
+        None => Err(ResolveError::Timeout { timeout, status: Box::new(last) }),
+    };
+    let _ = outcome.send(result);
+}
+
+async fn load(env: &ShardEnv, magnet: &Magnet) -> Option<Vec<u8>> {
+    let (dir, hashes) = (env.shared.config.state_dir.clone()?, magnet.hashes);
+    // An error is a panic in there, reported when it happened.
+    spawn_blocking(move || cache::load(&dir, &hashes)).await.ok().flatten()
+}
+
+async fn save(env: &ShardEnv, magnet: &Magnet, raw: Vec<u8>) {
+    if let Some(dir) = env.shared.config.state_dir.clone() {
+        let hashes = magnet.hashes;
+        // As above.
+        let _ = spawn_blocking(move || cache::save(&dir, &hashes, &raw)).await;
+    }
+}
+
+/// The torrent, from its info dictionary and the hints of the link.
+fn resolved(
+    magnet: &Magnet,
+    raw: &[u8],
+    peers: Vec<SocketAddr>,
+    from_cache: bool,
+) -> Result<Resolved, ResolveError> {
+    let info = Info::parse(raw)?;
+    if !info.has_all_hashes() {
+        return Err(ResolveError::PieceLayers);
+    }
+    let metainfo = Metainfo {
+        info,
+        trackers: tiers(magnet),
+        web_seeds: magnet.web_seeds.clone(),
+        http_seeds: Vec::new(),
+        nodes: Vec::new(),
+        creation_date: None,
+        created_by: None,
+        comment: None,
+    };
+    Ok(Resolved { metainfo, peers, from_cache })
+}
+
+/// The trackers of a link are unrelated to one another: each is asked.
+fn tiers(magnet: &Magnet) -> Vec<Vec<String>> {
+    magnet.trackers.iter().map(|url| vec![url.clone()]).collect()
+}
+
+/// What arrives from the tasks of the driver.
+enum Arrival {
+    Peers(PeerSource, Vec<SocketAddr>),
+    Announced(AnnounceId, Result<AnnounceResponse, TrackerError>),
+}
+
+struct Driver {
+    env: Rc<ShardEnv>,
+    hash: samara_wire::id::WireHash,
+    fetch: MetadataFetch,
+    effects: Vec<FetchEffect>,
+    announcer: Announcer,
+    trackers: u32,
+    trackers_answered: u32,
+    tracker_error: Option<String>,
+    peer_list: PeerList,
+    links: BTreeMap<FetchKey, Link>,
+    next_key: u32,
+    /// How it went with each address last, so that one that is tried again counts once.
+    fates: BTreeMap<SocketAddr, Fate>,
+    /// Peers with which a handshake came about.
+    good: Vec<SocketAddr>,
+    /// Announces and look-ups under way. Dropped with the driver, they end.
+    errands: JoinSet<Arrival>,
+    connections: JoinSet<()>,
+    tell: mpsc::Sender<(FetchKey, Said)>,
+    told: mpsc::Receiver<(FetchKey, Said)>,
+    result: Option<Vec<u8>>,
+}
+
+/// How it went with an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    NotReached,
+    Asked,
+    Dropped(FetchFault),
+}
+
+/// A connection, or one being set up.
+struct Link {
+    addr: SocketAddr,
+    connected: bool,
+    send: mpsc::UnboundedSender<Message>,
+    task: AbortHandle,
+}
+
+impl Driver {
+    fn new(env: Rc<ShardEnv>, magnet: &Magnet, config: &ResolveConfig) -> Self {
+        let shared = &env.shared;
+        let now = env.now();
+        let announcing = AnnouncerConfig {
+            info_hash: magnet.hashes.wire(),
+            peer_id: shared.peer_id,
+            port: shared.port,
+            key: shared.key,
+            private: false,
+        };
+        let mut announcer = Announcer::new(announcing, &tiers(magnet), unguessable());
+        announcer.set_hungry(true);
+        announcer.start(now);
+        let mut peer_list = PeerList::new(PeerListConfig::default(), unguessable());
+        for addr in config.peers.iter().take(MAX_GIVEN_PEERS) {
+            peer_list.add(now, *addr, PeerSource::User);
+        }
+        let mut errands = JoinSet::new();
+        errands.spawn_local(look_up(magnet.peers.clone()));
+        let (tell, told) = mpsc::channel(MAX_CONNECTIONS);
+        Self {
+            hash: magnet.hashes.wire(),
+            fetch: MetadataFetch::new(magnet.hashes),
+            effects: Vec::new(),
+            announcer,
+            trackers: u32::try_from(magnet.trackers.len()).unwrap_or(u32::MAX),
+            trackers_answered: 0,
+            tracker_error: None,
+            peer_list,
+            links: BTreeMap::new(),
+            next_key: 0,
+            fates: BTreeMap::new(),
+            good: Vec::new(),
+            errands,
+            connections: JoinSet::new(),
+            tell,
+            told,
+            result: None,
+            env,
+        }
+    }
+
+    /// Works until the info dictionary is here.
+    async fn fetch(&mut self, status: &tokio::sync::watch::Sender<ResolveStatus>) -> Vec<u8> {
+        let mut published = tokio::time::Instant::now();
+        loop {
+            self.settle();
+            if let Some(raw) = self.result.take() {
+                return raw;
+            }
+            if published.elapsed() >= PUBLISH_INTERVAL {
+                published = tokio::time::Instant::now();
+                status.send_replace(self.status());
+            }
+            let deadline = self.next_deadline().map(|at| self.env.shared.clock.to_tokio(at));
+            tokio::select! {
+                said = self.told.recv() => {
+                    if let Some((key, said)) = said {
+                        self.on_said(key, said);
+                    }
+                }
+                Some(arrival) = self.errands.join_next() => {
+                    // An error is a panic, reported when it happened.
+                    if let Ok(arrival) = arrival {
+                        self.on_arrival(arrival);
+                    }
+                }
+                Some(_) = self.connections.join_next() => {}
+                () = tokio::time::sleep(PUBLISH_INTERVAL) => {}
+                () = tokio::time::sleep_until(deadline.unwrap_or(published)), if deadline.is_some() => {
+                    let now = self.env.now();
+                    self.fetch.handle_timeout(now, &mut self.effects);
+                }
+            }
+        }
+    }
+
+    /// Does what the cores want done.
+    fn settle(&mut self) {
+        let now = self.env.now();
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                FetchEffect::Send(key, message) => {
+                    if let Some(link) = self.links.get(&key) {
+                        self.fates.insert(link.addr, Fate::Asked);
+                        // Fails only if the connection has just ended.
+                        let _ = link.send.send(message);
+                    }
+                }
+                FetchEffect::Drop(key, fault) => self.drop_link(now, key, fault),
+                FetchEffect::Done(raw) => self.result = Some(raw),
+            }
+        }
+        let counters = Counters { left: LEFT, peers_wanted: 200, ..Counters::default() };
+        while let Some(announce) = self.announcer.poll(now, &counters) {
+            self.announce(announce);
+        }
+        let room = MAX_CONNECTIONS.saturating_sub(self.links.len());
+        for addr in self.peer_list.next_to_dial(now, room) {
+            self.dial(addr);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let dial = (self.links.len() < MAX_CONNECTIONS)
+            .then(|| self.peer_list.next_ready(Instant::ZERO))
+            .flatten();
+        [self.fetch.next_timeout(), self.announcer.next_timeout(), dial].into_iter().flatten().min()
+    }
+
+    fn announce(&mut self, announce: Announce) {
+        let env = Rc::clone(&self.env);
+        self.errands.spawn_local(async move {
+            let Announce { id, url, request, timeout } = announce;
+            Arrival::Announced(id, env.announce(&url, &request, timeout).await)
+        });
+    }
+
+    fn dial(&mut self, addr: SocketAddr) {
+        if self.fates.len() >= MAX_FATES {
+            self.fates.pop_first();
+        }
+        let key = FetchKey(self.next_key);
+        self.next_key += 1;
+        let (send, messages) = mpsc::unbounded_channel();
+        let connection = Connection {
+            env: Rc::clone(&self.env),
+            key,
+            addr,
+            hash: self.hash,
+            tell: self.tell.clone(),
+            send: messages,
+        };
+        let task = self.connections.spawn_local(connection.run());
+        self.links.insert(key, Link { addr, connected: false, send, task });
+    }
+
+    fn on_said(&mut self, key: FetchKey, said: Said) {
+        let now = self.env.now();
+        let Some(link) = self.links.get_mut(&key) else { return };
+        match said {
+            Said::Connected => {
+                link.connected = true;
+                self.peer_list.on_connected(now, link.addr, true);
+                if self.good.len() < MAX_PEERS_KEPT && !self.good.contains(&link.addr) {
+                    self.good.push(link.addr);
+                }
+            }
+            Said::Extensions(said) => {
+                self.fetch.handle_extensions(now, key, &said, &mut self.effects);
+            }
+            Said::Metadata(payload) => {
+                self.fetch.handle_message(now, key, &payload, &mut self.effects);
+            }
+            Said::Gone => {
+                self.fetch.handle_disconnected(now, key, &mut self.effects);
+                self.forget(now, key);
+            }
+        }
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival) {
+        let now = self.env.now();
+        match arrival {
+            Arrival::Peers(source, addrs) => {
+                for addr in addrs {
+                    self.peer_list.add(now, addr, source);
+                }
+            }
+            Arrival::Announced(id, Ok(response)) => {
+                if self.announcer.on_response(now, id, &response).is_some() {
+                    self.trackers_answered += 1;
+                    for addr in response.peers {
+                        self.peer_list.add(now, addr, PeerSource::Tracker);
+                    }
+                }
+            }
+            Arrival::Announced(id, Err(error)) => {
+                let (retry, words) = (error.retry(), error.to_string());
+                if self.announcer.on_failure(now, id, &words, retry).is_some() {
+                    self.tracker_error = Some(words);
+                }
+            }
+        }
+    }
+
+    fn drop_link(&mut self, now: Instant, key: FetchKey, fault: FetchFault) {
+        let Some(link) = self.links.get(&key) else { return };
+        link.task.abort();
+        let addr = link.addr;
+        self.fates.insert(addr, Fate::Dropped(fault));
+        if fault == FetchFault::Lied {
+            tracing::info!(%addr, "this peer sent wrong metadata");
+            self.peer_list.ban(addr);
+            self.good.retain(|good| *good != addr);
+        }
+        self.forget(now, key);
+    }
+
+    fn forget(&mut self, now: Instant, key: FetchKey) {
+        let Some(link) = self.links.remove(&key) else { return };
+        if link.connected {
+            self.peer_list.on_disconnected(now, link.addr, false);
+        } else {
+            self.fates.entry(link.addr).or_insert(Fate::NotReached);
+            self.peer_list.on_failed(now, link.addr);
+        }
+    }
+
+    fn status(&self) -> ResolveStatus {
+        use FetchFault::{Full, Lied, NoMetadata, Refuses, Silent};
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let fates =
+            |which: fn(Fate) -> bool| count(self.fates.values().filter(|f| which(**f)).count());
+        ResolveStatus {
+            trackers: self.trackers,
+            trackers_answered: self.trackers_answered,
+            tracker_error: self.tracker_error.clone(),
+            known: count(self.peer_list.len()),
+            connected: count(self.links.values().filter(|link| link.connected).count()),
+            failed: fates(|fate| fate == Fate::NotReached),
+            fetch: FetchStatus {
+                asked: fates(|fate| {
+                    !matches!(fate, Fate::NotReached | Fate::Dropped(NoMetadata | Full))
+                }),
+                without: fates(|fate| fate == Fate::Dropped(NoMetadata)),
+                unwilling: fates(|fate| matches!(fate, Fate::Dropped(Refuses | Silent))),
+                liars: fates(|fate| fate == Fate::Dropped(Lied)),
+                ..self.fetch.status()
+            },
+        }
+    }
+
+    /// Closes the connections and tells the trackers that we stop, for as long as is decent.
+    async fn goodbye(mut self) {
+        self.connections.abort_all();
+        self.announcer.stop();
+        let farewell = async {
+            while !self.announcer.is_stopped() {
+                let now = self.env.now();
+                let counters = Counters { left: LEFT, ..Counters::default() };
+                while let Some(announce) = self.announcer.poll(now, &counters) {
+                    self.announce(announce);
+                }
+                match self.errands.join_next().await {
+                    Some(Ok(arrival)) => self.on_arrival(arrival),
+                    Some(Err(_)) => {}
+                    None => return,
+                }
+            }
+        };
+        // Late is as good as never: the trackers forget us by themselves.
+        let _ = tokio::time::timeout(GOODBYE, farewell).await;
+    }
+}
+
+/// The addresses of the peers that a link names.
+async fn look_up(hints: Vec<PeerHint>) -> Arrival {
+    let mut found = Vec::new();
+    for hint in hints {
+        if let Ok(ip) = hint.host.parse() {
+            found.push(SocketAddr::new(ip, hint.port));
+            continue;
+        }
+        let addrs = tokio::net::lookup_host((hint.host.as_str(), hint.port));
+        match tokio::time::timeout(LOOK_UP, addrs).await {
+            Ok(Ok(addrs)) => found.extend(addrs.take(MAX_ADDRS_OF_NAME)),
+            Ok(Err(error)) => tracing::debug!(peer = %hint, %error, "no address"),
+            Err(_) => tracing::debug!(peer = %hint, "no address in time"),
+        }
+    }
+    Arrival::Peers(PeerSource::User, found)
+}

@@ -1,0 +1,236 @@
+//! Magnet links between sessions on loopback, and among peers that do not help.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
+use samara_engine::wire::magnet::{Magnet, PeerHint};
+use samara_engine::wire::peer::extension::ExtensionHandshake;
+use samara_engine::wire::peer::frame::{Decoded, Frame, FrameDecoder};
+use samara_engine::wire::peer::message::Message;
+use samara_engine::wire::peer::ut_metadata::{MetadataMessage, len_of_piece};
+use samara_engine::{AddTorrent, Existing, ResolveConfig, ResolveError, Resolved, Session, State};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+use support::{Sample, addr, run, session, until};
+
+/// The link to a sample, naming peers.
+fn link(sample: &Sample, peers: &[SocketAddr]) -> Magnet {
+    let mut magnet = Magnet::new(sample.metainfo.info.hashes());
+    let hint = |addr: &SocketAddr| PeerHint { host: addr.ip().to_string(), port: addr.port() };
+    magnet.peers = peers.iter().map(hint).collect();
+    magnet
+}
+
+async fn resolve(
+    session: &Session,
+    magnet: Magnet,
+    seconds: u64,
+) -> Result<Resolved, ResolveError> {
+    let timeout = Duration::from_secs(seconds);
+    let config = ResolveConfig { timeout, ..ResolveConfig::default() };
+    session.resolve(magnet, config).outcome().await
+}
+
+/// A sample whose info dictionary has several metadata pieces.
+fn sample() -> Sample {
+    Sample::single(40_000_000, 16 * 1024)
+}
+
+/// A peer that speaks the protocol and gives metadata of the right length and wrong content.
+fn liar(sample: &Sample) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = listener.local_addr().unwrap();
+    let len = u32::try_from(sample.metainfo.info.raw().len()).unwrap();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            // It ends when the other side has enough of it.
+            let _ = lie(stream, len);
+        }
+    });
+    local
+}
+
+fn lie(mut stream: TcpStream, len: u32) -> std::io::Result<()> {
+    let mut handshake = [0; 68];
+    stream.read_exact(&mut handshake)?;
+    handshake[48..].copy_from_slice(b"-XX0000-abcdefghijkl");
+    stream.write_all(&handshake)?;
+    let said = ExtensionHandshake {
+        extensions: vec![("ut_metadata".to_owned(), 7)],
+        metadata_len: Some(len),
+        ..ExtensionHandshake::default()
+    };
+    let mut bytes = Vec::new();
+    Message::Extended { id: 0, payload: said.encode().into() }.encode(&mut bytes);
+    stream.write_all(&bytes)?;
+    let (decoder, mut buf) = (FrameDecoder::new(None), Vec::new());
+    loop {
+        let frame = match decoder.decode(&buf).map_err(std::io::Error::other)? {
+            Decoded::Frame { frame, consumed } => {
+                buf.drain(..consumed);
+                frame
+            }
+            Decoded::NeedMore(_) => {
+                let mut more = [0; 4096];
+                let n = stream.read(&mut more)?;
+                if n == 0 {
+                    return Ok(());
+                }
+                buf.extend_from_slice(&more[..n]);
+                continue;
+            }
+        };
+        if let Frame::Message(Message::Extended { id: 7, payload }) = frame
+            && let Ok(MetadataMessage::Request { piece }) = MetadataMessage::parse(&payload)
+        {
+            let noise = vec![b'?'; len_of_piece(len, piece) as usize];
+            let data = MetadataMessage::Data { piece, total_len: Some(len), payload: &noise };
+            bytes.clear();
+            Message::Extended { id: 2, payload: data.encode().into() }.encode(&mut bytes);
+            stream.write_all(&bytes)?;
+        }
+    }
+}
+
+#[test]
+fn a_link_becomes_a_torrent_and_the_torrent_a_download() {
+    run(async {
+        let sample = sample();
+        let (seed, _torrent) = sample.seed().await;
+        let leech = session(None);
+        let found = resolve(&leech, link(&sample, &[addr(&seed)]), 30).await.unwrap();
+        assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
+        assert_eq!((found.peers.as_slice(), found.from_cache), (&[addr(&seed)][..], false));
+        let dir = tempfile::tempdir().unwrap();
+        let add = AddTorrent { peers: found.peers, ..AddTorrent::new(found.metainfo, dir.path()) };
+        let torrent = leech.add(add).await.unwrap();
+        until(&torrent, |s| s.state == State::Seeding).await;
+        sample.assert_same(dir.path());
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}
+
+#[test]
+fn a_tracker_alone_is_enough() {
+    run(async {
+        let mut sample = sample();
+        let config = TrackerServerConfig {
+            bind: vec!["127.0.0.1:0".parse().unwrap()],
+            ..TrackerServerConfig::default()
+        };
+        let tracker = TrackerServer::start(config).unwrap();
+        let url = format!("http://127.0.0.1:{}/announce", tracker.port());
+        sample.metainfo.trackers = vec![vec![url.clone()]];
+        let server = session(None);
+        let add = AddTorrent {
+            announce: true,
+            existing: Existing::Trust,
+            ..sample.add(sample.dir.path(), &[])
+        };
+        let torrent = server.add(add).await.unwrap();
+        until(&torrent, |s| s.trackers_answered > 0).await;
+        let leech = session(None);
+        let mut magnet = link(&sample, &[]);
+        magnet.trackers = vec![url];
+        let found = resolve(&leech, magnet, 30).await.unwrap();
+        assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
+        assert_eq!(found.peers, [addr(&server)]);
+        leech.shutdown().await;
+        server.shutdown().await;
+        tracker.shutdown();
+    });
+}
+
+#[test]
+fn what_was_fetched_is_kept_and_needs_nobody_the_next_time() {
+    run(async {
+        let (sample, state) = (sample(), tempfile::tempdir().unwrap());
+        let (seed, _torrent) = sample.seed().await;
+        let first = session(Some(state.path()));
+        resolve(&first, link(&sample, &[addr(&seed)]), 30).await.unwrap();
+        first.shutdown().await;
+        seed.shutdown().await;
+        let second = session(Some(state.path()));
+        let mut magnet = link(&sample, &[]);
+        magnet.trackers = vec!["http://127.0.0.1:1/announce".to_owned()];
+        let found = resolve(&second, magnet.clone(), 30).await.unwrap();
+        assert!(found.from_cache);
+        assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
+        assert_eq!(found.metainfo.trackers, [magnet.trackers]);
+        second.shutdown().await;
+    });
+}
+
+#[test]
+fn liars_do_not_keep_the_truth_from_coming() {
+    run(async {
+        let sample = sample();
+        let (seed, _torrent) = sample.seed().await;
+        let peers = [liar(&sample), liar(&sample), addr(&seed), liar(&sample)];
+        let leech = session(None);
+        let found = resolve(&leech, link(&sample, &peers), 50).await.unwrap();
+        assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
+        assert!(found.peers.contains(&addr(&seed)));
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}
+
+#[test]
+fn a_link_that_leads_nowhere_says_so_in_time() {
+    run(async {
+        let sample = Sample::single(100_000, 16 * 1024);
+        let leech = session(None);
+        let nobody = resolve(&leech, link(&sample, &[]), 30).await.unwrap_err();
+        assert!(matches!(nobody, ResolveError::NobodyToAsk));
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let late = resolve(&leech, link(&sample, &[closed]), 1).await.unwrap_err().to_string();
+        assert_eq!(late, "no metadata within 1 s: 1 peer known, 1 not reached, 0 asked");
+        let mut magnet = link(&sample, &[]);
+        magnet.trackers = vec![format!("http://{closed}/announce")];
+        let late = resolve(&leech, magnet, 1).await.unwrap_err().to_string();
+        assert!(late.contains("no peer is known (127.0.0.1:"), "{late}");
+        let mut waiting = leech.resolve(link(&sample, &[closed]), ResolveConfig::default());
+        leech.shutdown().await;
+        assert!(matches!(waiting.outcome().await, Err(ResolveError::ShutDown)));
+    });
+}
+
+#[test]
+fn a_private_torrent_is_not_given_away() {
+    run(async {
+        let sample = Sample::private(100_000);
+        let (seed, _torrent) = sample.seed().await;
+        let leech = session(None);
+        let none = resolve(&leech, link(&sample, &[addr(&seed)]), 2).await.unwrap_err();
+        let ResolveError::Timeout { status, .. } = &none else { panic!("{none}") };
+        assert_eq!((status.fetch.asked, status.fetch.without), (0, 1), "{none}");
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}
+
+#[test]
+fn a_peer_learns_of_the_seed_from_the_only_peer_it_knows() {
+    run(async {
+        let sample = Sample::single(2_000_000, 32 * 1024);
+        let (seed, _torrent) = sample.seed().await;
+        // It has nothing yet and gets nothing for now, so that it can only point to the seed.
+        seed.set_limits(None, Some(1));
+        let (middle, last) = (session(None), session(None));
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let add = sample.add(dirs[0].path(), &[addr(&seed)]);
+        let _middle = middle.add(add).await.unwrap();
+        let torrent = last.add(sample.add(dirs[1].path(), &[addr(&middle)])).await.unwrap();
+        until(&torrent, |s| s.stats.seeds == 1).await;
+        seed.set_limits(None, None);
+        until(&torrent, |s| s.state == State::Seeding).await;
+        sample.assert_same(dirs[1].path());
+        for session in [seed, middle, last] {
+            session.shutdown().await;
+        }
+    });
+}

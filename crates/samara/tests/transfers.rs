@@ -158,3 +158,37 @@ fn a_directory_that_cannot_be_written_to_is_code_6() {
     assert_eq!((ran.code, ran.stdout.as_str()), (6, ""), "{ran:?}");
     assert!(ran.stderr.contains("/proc/nowhere"), "{}", ran.stderr);
 }
+
+#[test]
+fn peers_meet_through_a_tracker_of_ones_own_that_tracks_what_it_is_told_to() {
+    let home = Home::new();
+    made(&home);
+    let mut tracker =
+        home.spawn(&["tracker", "--port", "0", "--bind", "127.0.0.1", "--allow", "t.torrent"]);
+    let url = format!("http://127.0.0.1:{}/announce", tracker.wait_for("tracking")["port"]);
+    let create = |out: &str, extra: &[&str]| {
+        let args = ["create", "data/top", "-o", out, "--tracker", &url, "--no-date"];
+        assert_eq!(home.run(&[&args, extra].concat()).code, 0);
+    };
+    create("tracked.torrent", &["--piece-size", "32KiB"]);
+    let seed = ["seed", "tracked.torrent", "--data", "data", "--port", "0", "--bind", "127.0.0.1"];
+    let mut seed = home.spawn(&seed);
+    seed.wait_for("listening");
+    let ran = home.run(&[
+        "download",
+        "tracked.torrent",
+        "-o",
+        "out",
+        "--port",
+        "0",
+        "--timeout",
+        "60s",
+        "-q",
+    ]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    assert!(same(&home.path("data/top"), &home.path("out/top")));
+
+    create("other.torrent", &["--private"]);
+    let ran = home.run(&["peers", "other.torrent"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
+}

@@ -42,6 +42,7 @@ pub(crate) const ALL: &[Examples] = &[
     PEERS,
     HANDSHAKE,
     PIECE,
+    TRACKER,
     DEMO,
     CONFIG,
     COMPLETIONS,
@@ -73,6 +74,13 @@ pub(crate) const SEED: Examples = Examples(&[
 pub(crate) const SHARE: Examples = Examples(&[
     ("Send a directory to somebody on the same network", "samara share ~/Photos"),
     ("Keep the torrent for later", "samara share film.mkv -o film.torrent"),
+]);
+pub(crate) const TRACKER: Examples = Examples(&[
+    ("For any torrent, on the usual port", "samara tracker"),
+    (
+        "For two torrents only, asked for every minute",
+        "samara tracker --port 8000 --interval 1m --allow film.torrent --allow album.torrent",
+    ),
 ]);
 pub(crate) const CREATE: Examples = Examples(&[
     (

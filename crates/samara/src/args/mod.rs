@@ -10,7 +10,7 @@ pub(crate) use torrents::{
     ConfigArgs, CreateArgs, DecodeArgs, HandshakeArgs, InfoArgs, MagnetArgs, ManArgs, PeersArgs,
     PieceArgs, VerifyArgs,
 };
-pub(crate) use transfers::{DemoArgs, DownloadArgs, NetworkArgs, SeedArgs, ShareArgs};
+pub(crate) use transfers::{DemoArgs, DownloadArgs, NetworkArgs, SeedArgs, ShareArgs, TrackerArgs};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -87,6 +87,7 @@ pub(crate) enum Command {
     Peers(PeersArgs),
     Handshake(HandshakeArgs),
     Piece(PieceArgs),
+    Tracker(TrackerArgs),
     Demo(DemoArgs),
     Config(ConfigArgs),
     /// Print a completion script for a shell

@@ -118,6 +118,26 @@ pub(crate) struct ShareArgs {
     pub(crate) network: NetworkArgs,
 }
 
+/// Run a tracker, HTTP and UDP on one port, until Ctrl-C
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples::TRACKER.help_with(
+    "Answers announces and scrapes, IPv4 and IPv6; memory is bounded. A page at / says what is tracked.",
+))]
+pub(crate) struct TrackerArgs {
+    /// Listen on this port, TCP and UDP; 0 lets the system choose
+    #[arg(long, value_name = "N", default_value_t = 6969)]
+    pub(crate) port: u16,
+    /// Listen on this address only; repeat for more
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Vec<IpAddr>,
+    /// Time between announces that peers are asked to keep
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration, default_value = "30m")]
+    pub(crate) interval: Duration,
+    /// Track this torrent only; repeat for more [default: any]
+    #[arg(long, value_name = "INFO-HASH|TORRENT")]
+    pub(crate) allow: Vec<String>,
+}
+
 /// A complete transfer on this machine: create, track, seed, download, verify
 #[derive(Clone, Debug, Args)]
 #[command(after_help = examples::DEMO.help_with("Needs no network and leaves nothing behind."))]

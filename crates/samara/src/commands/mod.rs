@@ -17,6 +17,7 @@ mod piece;
 mod seed;
 mod session;
 mod share;
+mod tracker;
 mod verify;
 pub(crate) mod welcome;
 
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Download(args) => download::run(&args, &context),
         Command::Seed(args) => seed::run(&args, &context),
         Command::Share(args) => share::run(&args, &context),
+        Command::Tracker(args) => tracker::run(&args, &context),
         Command::Demo(args) => demo::run(&args, &context),
         Command::Magnet(args) => magnet::run(&args, context.out),
         Command::Peers(args) => peers::run(&args, &context),

@@ -39,7 +39,8 @@ pub(crate) fn run(args: &ShareArgs, context: &Context) -> Result<Exit, Failure> 
         Some(host) => bracketed(host),
         None => bracketed(&local_address(&args.network.bind, settings).to_string()),
     };
-    let port = free_port(args.tracker_port)?;
+    let first = addresses(&args.network.bind, settings).next();
+    let port = free_port(first.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), args.tracker_port)?;
     let base = format!("{host}:{port}");
     let mut shared = Vec::new();
     let mut names = BTreeSet::new();
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &ShareArgs, context: &Context) -> Result<Exit, Failure> 
     }
     save(args, &shared)?;
     let tracker = TrackerServer::start(TrackerServerConfig {
-        bind: all_addresses().into_iter().map(|any| SocketAddr::new(any, port)).collect(),
+        bind: addresses(&args.network.bind, settings).map(|ip| SocketAddr::new(ip, port)).collect(),
         interval: ANNOUNCE_INTERVAL,
         allow: shared.iter().map(|s| s.created.metainfo.info.hashes().wire()).collect(),
         files: shared.iter().map(|s| (s.file_name.clone(), s.created.bytes.clone())).collect(),
@@ -191,8 +192,15 @@ fn bracketed(host: &str) -> String {
     }
 }
 
+/// The addresses to listen on: those the user chose, or all.
+fn addresses(bind: &[IpAddr], settings: &Settings) -> impl Iterator<Item = IpAddr> + use<> {
+    let chosen = if bind.is_empty() { &settings.bind } else { bind };
+    let all = if chosen.is_empty() { all_addresses() } else { chosen.to_vec() };
+    all.into_iter()
+}
+
 /// The addresses that mean all, of IPv4 and, where the system has it, of IPv6.
-fn all_addresses() -> Vec<IpAddr> {
+pub(super) fn all_addresses() -> Vec<IpAddr> {
     let mut all = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
         all.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
@@ -201,8 +209,7 @@ fn all_addresses() -> Vec<IpAddr> {
 }
 
 /// A port for the tracker. It must be known before the torrent is made, which names it.
-fn free_port(asked: Option<u16>) -> Result<u16, Failure> {
-    let any = Ipv4Addr::UNSPECIFIED;
+fn free_port(any: IpAddr, asked: Option<u16>) -> Result<u16, Failure> {
     let try_port = |port: u16| -> std::io::Result<u16> {
         let tcp = TcpListener::bind((any, port))?;
         let port = tcp.local_addr()?.port();

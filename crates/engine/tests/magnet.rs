@@ -154,10 +154,12 @@ fn what_was_fetched_is_kept_and_needs_nobody_the_next_time() {
         first.shutdown().await;
         seed.shutdown().await;
         let second = session(Some(state.path()));
-        let mut magnet = link(&sample, &[]);
+        let named = ["127.0.0.1:9".parse().unwrap()];
+        let mut magnet = link(&sample, &named);
         magnet.trackers = vec!["http://127.0.0.1:1/announce".to_owned()];
         let found = resolve(&second, magnet.clone(), 30).await.unwrap();
         assert!(found.from_cache);
+        assert_eq!(found.peers, named);
         assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
         assert_eq!(found.metainfo.trackers, [magnet.trackers]);
         second.shutdown().await;

@@ -8,6 +8,7 @@ use crate::output::clean;
 use crate::units;
 use globset::{GlobBuilder, GlobMatcher};
 use samara_engine::wire::metainfo::{FileEntry, Info};
+use std::ops::RangeInclusive;
 
 /// Files named in the message when nothing matches.
 const LISTED: usize = 12;
@@ -50,6 +51,22 @@ pub(crate) fn select(
             Some(indices)
         })
         .collect())
+}
+
+/// The files that a link selects (BEP 53), as indices, ascending.
+///
+/// # Errors
+/// If the torrent has none of them.
+pub(crate) fn of_link(info: &Info, ranges: &[RangeInclusive<u32>]) -> Result<Vec<usize>, Failure> {
+    let chosen = |index: usize| {
+        u32::try_from(index).is_ok_and(|index| ranges.iter().any(|range| range.contains(&index)))
+    };
+    let files: Vec<usize> = stored(info).map(|(i, _)| i).filter(|&i| chosen(i)).collect();
+    if files.is_empty() {
+        let what = "the files that the link selects (`so=`) are not in the torrent";
+        return Err(Failure::new(Exit::BadTorrent, what).hint("choose others with --files"));
+    }
+    Ok(files)
 }
 
 fn parse(item: &str) -> Result<Want, Failure> {
@@ -127,6 +144,13 @@ mod tests {
         assert_eq!(chosen(&["*.flac"]).unwrap(), Some(vec![0, 1]));
         assert_eq!(chosen(&["cd1/two*", "2"]).unwrap(), Some(vec![1, 2]));
         assert_eq!(chosen(&["album/*.jpg", "2"]).unwrap(), Some(vec![2]));
+    }
+
+    #[test]
+    fn a_link_selects_by_index() {
+        let info = info();
+        assert_eq!(of_link(&info, &[0..=0, 2..=9]).unwrap(), [0, 2]);
+        assert_eq!(of_link(&info, &[7..=u32::MAX]).unwrap_err().exit, Exit::BadTorrent);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure, said};
 use crate::output::clean;
 use crate::suggest;
 use samara_engine::probe;
+use samara_engine::wire::magnet::Magnet;
 use samara_engine::wire::metainfo::{Metainfo, MetainfoError};
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,18 +18,51 @@ const MAX_TORRENT: u64 = 32 << 20;
 /// How long the download of a `.torrent` file may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What the user named.
+pub(crate) enum Source {
+    /// A torrent, at hand.
+    Torrent(Box<Metainfo>),
+    /// A torrent whose metadata is yet to be found.
+    Magnet(Box<Magnet>),
+}
+
+/// The torrent, magnet link or info-hash that `source` is.
+pub(crate) fn open(source: &str) -> Result<Source, Failure> {
+    if is_link(source) {
+        return link(source).map(|magnet| Source::Magnet(Box::new(magnet)));
+    }
+    match Magnet::from_info_hash(source) {
+        Ok(magnet) if !Path::new(source).exists() => Ok(Source::Magnet(Box::new(magnet))),
+        _ => load(source).map(|metainfo| Source::Torrent(Box::new(metainfo))),
+    }
+}
+
+fn is_link(source: &str) -> bool {
+    let scheme = source.trim_start().split_once(':').map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet"))
+}
+
+fn link(source: &str) -> Result<Magnet, Failure> {
+    Magnet::parse(source).map_err(|e| {
+        Failure::new(Exit::BadTorrent, e.to_string())
+            .hint("copy the whole link; in a shell it has to stand in single quotes")
+    })
+}
+
 /// The torrent that `source` names.
 pub(crate) fn load(source: &str) -> Result<Metainfo, Failure> {
     let scheme = source.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     let bytes = match scheme.as_deref() {
-        Some("magnet") => return Err(magnet()),
+        _ if is_link(source) => return Err(link(source).err().unwrap_or_else(link_instead)),
         Some("http" | "https") => fetch(source)?,
         _ => read_local(source)?,
     };
     Metainfo::parse(&bytes).map_err(|e| {
         let failure = Failure::new(Exit::BadTorrent, format!("{}: {e}", shown(source)));
         match (&e, looks_like(&bytes)) {
-            (MetainfoError::Magnet, _) => magnet(),
+            (MetainfoError::Magnet, _) => {
+                failure.hint("give the link itself: samara download 'magnet:...'")
+            }
             (MetainfoError::Bencode(_), Some(what)) => {
                 failure.hint(format!("this looks like {what}"))
             }
@@ -48,12 +82,10 @@ fn fetch(url: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn magnet() -> Failure {
-    Failure::new(
-        Exit::BadTorrent,
-        "magnet links are not supported yet; they come in a later version",
-    )
-    .hint("get the .torrent file from where the link was, and give that")
+/// A link where the torrent itself is needed.
+fn link_instead() -> Failure {
+    Failure::new(Exit::Usage, "this command needs the torrent itself, not a link to it")
+        .hint("samara magnet resolve 'magnet:...' -o FILE fetches it")
 }
 
 /// Reads a file, or stdin for `-`, up to the size of the largest torrent.

@@ -203,7 +203,12 @@ fn sources_that_are_no_torrent_say_what_to_do() {
         ("helo.torrent", 6, "did you mean hello.torrent?"),
         ("hello", 6, "did you mean hello.torrent?"),
         (".", 6, "samara create"),
-        ("magnet:?xt=urn:btih:00", 4, "get the .torrent file"),
+        ("magnet:?xt=urn:btih:00", 4, "an info-hash has 40 hexadecimal"),
+        (
+            "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567",
+            2,
+            "samara magnet resolve",
+        ),
     ] {
         let ran = home.run(&["info", source]);
         assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{ran:?}");

@@ -192,3 +192,83 @@ fn peers_meet_through_a_tracker_of_ones_own_that_tracks_what_it_is_told_to() {
     let ran = home.run(&["peers", "other.torrent"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
 }
+
+/// The link to `t.torrent`, by way of one peer.
+fn link(home: &Home, peer: &str, rest: &str) -> String {
+    let link = home.run(&["magnet", "t.torrent", "--bare"]).stdout;
+    format!("{}&x.pe={peer}{rest}", link.trim())
+}
+
+#[test]
+fn a_link_becomes_a_torrent_file_and_the_second_time_nobody_is_asked() {
+    let home = Home::new();
+    made(&home);
+    let (seed, addr) = seeding(&home);
+    let link = link(&home, &addr, "");
+    let resolve = |to: &str, link: &str| {
+        home.run(&["magnet", "resolve", link, "-o", to, "--port", "0", "--timeout", "30s"])
+    };
+    let ran = resolve("found.torrent", &link);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    let info =
+        |file: &str| home.run(&["info", file, "--json"]).object("info")["info_hash_v1"].clone();
+    assert_eq!(info("found.torrent"), info("t.torrent"));
+    assert_eq!(resolve("found.torrent", &link).code, 6, "it exists");
+    drop(seed);
+    let hash = info("t.torrent");
+    let again = resolve("again.torrent", hash.as_str().unwrap());
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!(info("again.torrent"), hash);
+}
+
+#[test]
+fn a_link_is_downloaded_all_of_it_or_the_files_that_it_selects() {
+    let home = Home::new();
+    made(&home);
+    let (_seed, addr) = seeding(&home);
+    let get = |link: &str, to: &str, rest: &[&str]| {
+        home.run(&[&["download", link, "-o", to, "--json"], rest, &QUICK].concat())
+    };
+    let ran = get(&link(&home, &addr, ""), "out", &[]);
+    assert_eq!((ran.code, &ran.object("summary")["done"]), (0, &1_000_001.into()), "{ran:?}");
+    assert!(same(&home.path("data/top"), &home.path("out/top")));
+    let ran = get(&link(&home, &addr, "&so=1"), "some", &[]);
+    // Whole pieces, so a little more than the file.
+    let total = |ran: &harness::Ran| ran.object("summary")["total"].as_u64().unwrap();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!((300_001..400_000).contains(&total(&ran)), "{}", total(&ran));
+    // The command line stands above the link, and a bare info-hash is a link with nothing in it.
+    let hash = link(&home, &addr, "");
+    let hash = hash.split(['&', ':']).nth(3).unwrap();
+    let ran = get(hash, "first", &["--files", "0", "--peer", &addr]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!((700_000..800_000).contains(&total(&ran)), "{}", total(&ran));
+    let ran = get(&link(&home, &addr, "&so=9"), "none", &[]);
+    assert_eq!(
+        (ran.code, ran.object("error")["kind"].clone()),
+        (4, "bad_torrent".into()),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_link_that_leads_nowhere_says_how_far_it_came() {
+    let home = Home::new();
+    let hash = "0123456789abcdef0123456789abcdef01234567";
+    let ran = home.run(&["download", hash, "--port", "0"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.contains("no tracker and no peer"), "{}", ran.stderr);
+    let link = format!("magnet:?xt=urn:btih:{hash}&x.pe=127.0.0.1:1");
+    let ran = home.run(&["download", &link, "--port", "0", "--timeout", "2s", "--state-dir", "s"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.contains("1 peer known, 1 not reached, 0 asked"), "{}", ran.stderr);
+    for (bad, part) in [
+        ("xt=urn:btih:xyz", "xt=urn:btih:xyz"),
+        ("dn=a", "xt"),
+        (&format!("xt=urn:btih:{hash}&so=4-2"), "so=4-2"),
+    ] {
+        let ran = home.run(&["download", &format!("magnet:?{bad}")]);
+        assert_eq!(ran.code, 4, "{ran:?}");
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+}

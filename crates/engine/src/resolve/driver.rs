@@ -51,7 +51,9 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
     let Job { magnet, config, status, mut outcome } = job;
     if let Some(raw) = load(&env, &magnet).await {
-        let resolved = resolved(&magnet, &raw, Vec::new(), true);
+        // Nobody was met, so that those whom the link names are still to be tried.
+        let looked_up = tokio::time::timeout(LOOK_UP, look_up(&magnet.peers)).await;
+        let resolved = resolved(&magnet, &raw, looked_up.unwrap_or_default(), true);
         // Fails only if nobody waits.
         let _ = outcome.send(resolved);
         return;
@@ -131,7 +133,8 @@ fn tiers(magnet: &Magnet) -> Vec<Vec<String>> {
 
 /// What arrives from the tasks of the driver.
 enum Arrival {
-    Peers(PeerSource, Vec<SocketAddr>),
+    /// Addresses of those whom the link names.
+    Peers(Vec<SocketAddr>),
     Announced(AnnounceId, Result<AnnounceResponse, TrackerError>),
 }
 
@@ -194,7 +197,8 @@ impl Driver {
             peer_list.add(now, *addr, PeerSource::User);
         }
         let mut errands = JoinSet::new();
-        errands.spawn_local(look_up(magnet.peers.clone()));
+        let hints = magnet.peers.clone();
+        errands.spawn_local(async move { Arrival::Peers(look_up(&hints).await) });
         let (tell, told) = mpsc::channel(MAX_CONNECTIONS);
         Self {
             hash: magnet.hashes.wire(),
@@ -340,9 +344,9 @@ impl Driver {
     fn on_arrival(&mut self, arrival: Arrival) {
         let now = self.env.now();
         match arrival {
-            Arrival::Peers(source, addrs) => {
+            Arrival::Peers(addrs) => {
                 for addr in addrs {
-                    self.peer_list.add(now, addr, source);
+                    self.peer_list.add(now, addr, PeerSource::User);
                 }
             }
             Arrival::Announced(id, Ok(response)) => {
@@ -433,7 +437,7 @@ impl Driver {
 }
 
 /// The addresses of the peers that a link names.
-async fn look_up(hints: Vec<PeerHint>) -> Arrival {
+async fn look_up(hints: &[PeerHint]) -> Vec<SocketAddr> {
     let mut found = Vec::new();
     for hint in hints {
         if let Ok(ip) = hint.host.parse() {
@@ -447,5 +451,5 @@ async fn look_up(hints: Vec<PeerHint>) -> Arrival {
             Err(_) => tracing::debug!(peer = %hint, "no address in time"),
         }
     }
-    Arrival::Peers(PeerSource::User, found)
+    found
 }

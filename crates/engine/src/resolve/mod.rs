@@ -47,7 +47,8 @@ impl Default for ResolveConfig {
 pub struct Resolved {
     /// The torrent, with the trackers and web seeds of the link.
     pub metainfo: Metainfo,
-    /// Peers with which a connection came about: to be given to [`crate::AddTorrent::peers`].
+    /// Peers with which a connection came about, or those whom the link names if none was needed: to be given to
+    /// [`crate::AddTorrent::peers`].
     pub peers: Vec<SocketAddr>,
     /// It was in the state directory, and nobody was asked.
     pub from_cache: bool,

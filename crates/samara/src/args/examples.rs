@@ -59,7 +59,10 @@ pub(crate) const DOWNLOAD: Examples = Examples(&[
         "Some files only, by pattern or by number (see samara info)",
         "samara download album.torrent --files '*.flac,0'",
     ),
-    ("Give back as much as you took", "samara download film.torrent --seed-ratio 1"),
+    (
+        "By magnet link, in single quotes; and give back as much as you took",
+        "samara download 'magnet:?xt=urn:btih:...' --seed-ratio 1",
+    ),
 ]);
 pub(crate) const SEED: Examples = Examples(&[
     (
@@ -104,6 +107,10 @@ pub(crate) const INFO: Examples = Examples(&[
 pub(crate) const MAGNET: Examples = Examples(&[
     ("The link, trackers included", "samara magnet film.torrent"),
     ("Only the hash and the name", "samara magnet film.torrent --bare"),
+    (
+        "The other way round: fetch the torrent from peers",
+        "samara magnet resolve 'magnet:?xt=urn:btih:...' -o film.torrent",
+    ),
 ]);
 pub(crate) const VERIFY: Examples = Examples(&[
     ("Is everything there and right?", "samara verify film.torrent --data ~/Videos"),

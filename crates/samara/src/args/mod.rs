@@ -7,8 +7,8 @@ mod transfers;
 
 pub(crate) use overview::command;
 pub(crate) use torrents::{
-    ConfigArgs, CreateArgs, DecodeArgs, HandshakeArgs, InfoArgs, MagnetArgs, ManArgs, PeersArgs,
-    PieceArgs, VerifyArgs,
+    ConfigArgs, CreateArgs, DecodeArgs, HandshakeArgs, InfoArgs, MagnetArgs, MagnetCommand,
+    ManArgs, PeersArgs, PieceArgs, ResolveArgs, VerifyArgs,
 };
 pub(crate) use transfers::{DemoArgs, DownloadArgs, NetworkArgs, SeedArgs, ShareArgs, TrackerArgs};
 

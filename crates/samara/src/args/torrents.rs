@@ -1,8 +1,8 @@
 //! Commands about torrent files, single questions to the network, and the program itself.
 
-use super::examples;
+use super::{NetworkArgs, examples};
 use crate::units;
-use clap::{Args, ValueHint};
+use clap::{Args, Subcommand, ValueHint};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,16 +66,49 @@ pub(crate) struct InfoArgs {
     pub(crate) all: bool,
 }
 
-/// Print the magnet link of a torrent
+/// Print the magnet link of a torrent, or fetch the torrent of a link
 #[derive(Clone, Debug, Args)]
-#[command(after_help = examples::MAGNET.help())]
+#[command(
+    after_help = examples::MAGNET.help(),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct MagnetArgs {
     /// The torrent: a file, an http(s) URL, or - for stdin
-    #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
-    pub(crate) source: String,
+    #[arg(value_name = "TORRENT", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) source: Option<String>,
     /// Leave trackers and web seeds out
     #[arg(long)]
     pub(crate) bare: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<MagnetCommand>,
+}
+
+/// What else `magnet` does.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum MagnetCommand {
+    Resolve(ResolveArgs),
+}
+
+/// Fetch the torrent that a magnet link or an info-hash names, from peers
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "What was fetched is kept in the state directory and is not fetched again.")]
+pub(crate) struct ResolveArgs {
+    /// The link, in single quotes, or an info-hash
+    #[arg(value_name = "LINK")]
+    pub(crate) link: String,
+    /// Write the torrent to this file, - for stdout
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    /// Replace FILE if it exists
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Give up after this time, such as 90s or 2h30m [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 }
 
 /// Check data against a torrent

@@ -47,7 +47,7 @@ fn parse_limit(text: &str) -> Result<Limit, String> {
      second one at once."
 ))]
 pub(crate) struct DownloadArgs {
-    /// Torrents: a file, an http(s) URL, or - for stdin
+    /// Torrents: a file, an http(s) URL, a magnet link, an info-hash, or - for stdin
     #[arg(value_name = "SRC", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) sources: Vec<String>,
     /// Save into this directory [default: the current one]

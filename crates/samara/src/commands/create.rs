@@ -169,7 +169,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Fail
     })
 }
 
-fn exists(path: &Path) -> Failure {
+pub(super) fn exists(path: &Path) -> Failure {
     Failure::new(Exit::Io, format!("{} exists", path.display()))
         .hint("choose another name with -o, or replace it with --force")
 }

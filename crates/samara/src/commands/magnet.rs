@@ -1,16 +1,22 @@
-//! `samara magnet`: the link to a torrent.
+//! `samara magnet`: the link to a torrent. The way back, `magnet resolve`, is [`super::resolve`].
 
-use crate::args::MagnetArgs;
+use super::{Context, resolve};
+use crate::args::{MagnetArgs, MagnetCommand};
 use crate::exit::{Exit, Failure};
-use crate::output::{Output, clean};
+use crate::output::clean;
 use crate::source;
 use samara_engine::wire::magnet::Magnet;
 use samara_engine::wire::metainfo::Metainfo;
 use serde_json::json;
 
-/// Prints the link.
-pub(crate) fn run(args: &MagnetArgs, out: Output) -> Result<Exit, Failure> {
-    let metainfo = source::load(&args.source)?;
+/// Prints the link, or resolves one.
+pub(crate) fn run(args: &MagnetArgs, context: &Context) -> Result<Exit, Failure> {
+    if let Some(MagnetCommand::Resolve(args)) = &args.command {
+        return resolve::run(args, context);
+    }
+    let out = context.out;
+    // The definition requires it where there is no subcommand.
+    let metainfo = source::load(args.source.as_deref().unwrap_or_default())?;
     let link = link(&metainfo, args.bare);
     if out.json {
         out.object("magnet", json!({ "name": metainfo.info.name(), "link": link }))?;

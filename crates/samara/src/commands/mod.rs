@@ -14,6 +14,7 @@ mod magnet;
 mod man;
 mod peers;
 mod piece;
+mod resolve;
 mod seed;
 mod session;
 mod share;
@@ -44,7 +45,7 @@ pub(crate) fn run(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Share(args) => share::run(&args, &context),
         Command::Tracker(args) => tracker::run(&args, &context),
         Command::Demo(args) => demo::run(&args, &context),
-        Command::Magnet(args) => magnet::run(&args, context.out),
+        Command::Magnet(args) => magnet::run(&args, &context),
         Command::Peers(args) => peers::run(&args, &context),
         Command::Piece(args) => piece::run(&args, &context),
         Command::Handshake(args) => handshake::run(&args, context.out),

@@ -54,8 +54,11 @@ def main():
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     client = session(options)
-    add = lt.add_torrent_params()
-    add.ti = lt.torrent_info(options.torrent)
+    if options.torrent.startswith("magnet:"):
+        add = lt.parse_magnet_uri(options.torrent)
+    else:
+        add = lt.add_torrent_params()
+        add.ti = lt.torrent_info(options.torrent)
     add.save_path = options.directory
     add.flags = lt.torrent_flags.update_subscribe
     if options.trust:
@@ -66,8 +69,13 @@ def main():
         handle.connect_peer((host, int(port)))
 
     started = asked = False
+    met = set()
     while True:
         client.wait_for_alert(100)
+        for peer in handle.get_peer_info():
+            if not peer.flags & (lt.peer_info.handshake | lt.peer_info.connecting) and peer.ip not in met:
+                met.add(peer.ip)
+                say(event="met", peer="{}:{}".format(*peer.ip))
         for alert in client.pop_alerts():
             name = type(alert).__name__
             if name in ("hash_failed_alert", "file_error_alert", "torrent_error_alert"):

@@ -21,10 +21,17 @@
 //! world.run_until_complete();
 //! assert!(world.node(leech).is_complete());
 //! ```
+//!
+//! Beside it lives a [`DhtWorld`]: hundreds of real nodes of the DHT ([`samara_dht::Dht`]) with loss, churn, NATs and
+//! liars.
 #![forbid(unsafe_code)]
 
+mod dht_report;
+mod dht_world;
 mod node;
 mod world;
 
+pub use dht_report::{DhtReport, LookupRecord};
+pub use dht_world::{DhtWorld, DhtWorldConfig};
 pub use node::{Behaviour, Node, NodeConfig, NodeId};
 pub use world::{World, WorldConfig};

@@ -37,14 +37,15 @@ impl BloomFilter {
 
     /// Adds `ip`.
     pub fn insert(&mut self, ip: IpAddr) {
-        let hash = match ip {
-            IpAddr::V4(ip) => Sha1::digest(ip.octets()),
-            IpAddr::V6(ip) => Sha1::digest(ip.octets()),
-        };
-        for pair in [[hash[0], hash[1]], [hash[2], hash[3]]] {
-            let bit = u16::from_le_bytes(pair) % BITS;
-            self.0[usize::from(bit / 8)] |= 1 << (bit % 8);
+        for (byte, mask) in bits_of(ip) {
+            self.0[byte] |= mask;
         }
+    }
+
+    /// Whether `ip` was added, or others that together look the same.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        bits_of(ip).into_iter().all(|(byte, mask)| self.0[byte] & mask != 0)
     }
 
     /// Adds all that `other` holds.
@@ -65,6 +66,18 @@ impl BloomFilter {
         }
         ln(bits / zeros) / (2.0 * ln(bits / (bits - 1.0)))
     }
+}
+
+/// The two bits of `ip`, each by its byte and its place there.
+fn bits_of(ip: IpAddr) -> [(usize, u8); 2] {
+    let hash = match ip {
+        IpAddr::V4(ip) => Sha1::digest(ip.octets()),
+        IpAddr::V6(ip) => Sha1::digest(ip.octets()),
+    };
+    [[hash[0], hash[1]], [hash[2], hash[3]]].map(|pair| {
+        let bit = u16::from_le_bytes(pair) % BITS;
+        (usize::from(bit / 8), 1 << (bit % 8))
+    })
 }
 
 /// The natural logarithm of `x`, at least 1; `core` has none.

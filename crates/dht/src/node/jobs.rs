@@ -1,0 +1,462 @@
+//! The lookups under way, from the first question to the last store.
+
+use super::{Dht, Purpose};
+use crate::announces::Announcement;
+use crate::lookup::{Lookup, LookupId, Storer};
+use crate::outbox::{Event, LookupOutcome, Outbox};
+use crate::signature::belongs;
+use crate::table::BUCKET;
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use samara_wire::id::WireHash;
+use samara_wire::krpc::{Item, Method, NodeId, NodeInfo, Put, Response, Scrape};
+use samara_wire::time::{Duration, Instant};
+
+/// Lookups under way at once.
+const MAX_JOBS: usize = 16;
+
+/// Announces under way at once, so that they leave room for what the user waits for.
+const MAX_ANNOUNCING: usize = 6;
+
+/// Peers that one lookup finds; more end it early.
+const MAX_PEERS: usize = 2000;
+
+/// A lookup takes no longer than this, whatever comes.
+const MAX_TIME: Duration = Duration::from_secs(60);
+
+/// An announce that fewer than [`ENOUGH_STORED`] nodes took is made again after this.
+const ANNOUNCE_RETRY: Duration = Duration::from_secs(60);
+
+/// Nodes that should have taken an announce. In a network smaller than this, half of those there are.
+const ENOUGH_STORED: u32 = 6;
+
+/// If fewer nodes than this named any peer, a lookup for peers looks at [`WIDER`] of the nearest nodes: some
+/// of those that should know may have been unreachable for the one who announced.
+const FEW_NAMERS: u32 = 3;
+
+/// See [`FEW_NAMERS`].
+const WIDER: usize = 14;
+
+/// What a lookup is for.
+#[derive(Clone, Debug)]
+pub(super) enum Goal {
+    /// Fills the table.
+    Nodes {
+        joining: bool,
+    },
+    Peers {
+        info_hash: WireHash,
+        scrape: bool,
+    },
+    Announce {
+        info_hash: WireHash,
+        announcement: Announcement,
+    },
+    Get {
+        salt: Vec<u8>,
+    },
+    Put {
+        item: Box<Item>,
+        salt: Vec<u8>,
+        cas: Option<i64>,
+    },
+    Samples,
+}
+
+/// A lookup under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    goal: Goal,
+    lookup: Lookup,
+    started: Instant,
+    peers: BTreeSet<SocketAddr>,
+    scrape: Scrape,
+    /// Highest number of a mutable item found, or 0 for an immutable one.
+    found_seq: Option<i64>,
+    hops: u8,
+    /// Nodes that had what was looked for.
+    namers: u32,
+    /// Stores that are not answered; `None` while still walking.
+    storing: Option<u32>,
+    stored: u32,
+    /// Who has stored it, and who was asked twice.
+    storers: BTreeSet<SocketAddr>,
+    repeated: BTreeSet<SocketAddr>,
+    /// Nodes that were asked to store it.
+    to_store: u32,
+}
+
+impl Job {
+    fn method(&self) -> Method {
+        let target = self.lookup.target();
+        match &self.goal {
+            Goal::Nodes { .. } => Method::FindNode { target },
+            Goal::Peers { info_hash, scrape } => {
+                Method::GetPeers { info_hash: *info_hash, no_seeds: false, scrape: *scrape }
+            }
+            Goal::Announce { info_hash, announcement } => Method::GetPeers {
+                info_hash: *info_hash,
+                no_seeds: announcement.seed,
+                scrape: false,
+            },
+            Goal::Get { .. } | Goal::Put { .. } => Method::Get { target, seq: None },
+            Goal::Samples => Method::SampleInfohashes { target },
+        }
+    }
+
+    /// What is asked of a node that would store what is to be stored.
+    fn store_method(&self, storer: &Storer) -> Option<Method> {
+        match &self.goal {
+            Goal::Announce { info_hash, announcement } => Some(Method::AnnouncePeer {
+                info_hash: *info_hash,
+                port: announcement.port,
+                token: storer.token.clone(),
+                seed: announcement.seed,
+            }),
+            Goal::Put { item, salt, cas } => Some(Method::Put(Box::new(Put {
+                token: storer.token.clone(),
+                item: Item::clone(item),
+                // To be left out where nothing was found (BEP 44).
+                cas: cas.filter(|_| storer.seq.is_some()),
+                salt: salt.clone(),
+            }))),
+            _ => None,
+        }
+    }
+
+    const fn wants_peers(&self) -> bool {
+        matches!(self.goal, Goal::Peers { .. })
+    }
+
+    /// Whether enough was found to stop early. What is to be stored wants the nearest nodes, so it never does.
+    fn has_enough(&self) -> bool {
+        match &self.goal {
+            Goal::Peers { scrape: false, .. } => self.peers.len() >= MAX_PEERS,
+            // A mutable item may have a higher number elsewhere.
+            Goal::Get { .. } => self.found_seq == Some(-1),
+            _ => false,
+        }
+    }
+
+    /// About how many seeds and other peers there are. Peers that were named and are not known to be seeds count as
+    /// peers: not everybody knows BEP 33 or has room for its filters in an answer.
+    fn swarm(&self) -> (f64, f64) {
+        let Scrape { seeds, peers } = &self.scrape;
+        let mut peers = peers.clone();
+        let named = self.peers.iter().map(SocketAddr::ip);
+        named.filter(|ip| !seeds.contains(*ip)).for_each(|ip| peers.insert(ip));
+        (seeds.estimate(), peers.estimate())
+    }
+
+    fn outcome(&self, now: Instant) -> LookupOutcome {
+        let (asked, answered) = self.lookup.counts();
+        let scraped = matches!(self.goal, Goal::Peers { scrape: true, .. });
+        LookupOutcome {
+            target: self.lookup.target(),
+            asked,
+            answered,
+            peers: self.peers.len(),
+            hops: self.hops,
+            stored: self.stored,
+            took: now - self.started,
+            swarm: scraped.then(|| self.swarm()),
+        }
+    }
+}
+
+impl Dht {
+    pub(super) fn new_lookup(&mut self) -> LookupId {
+        self.last_lookup += 1;
+        LookupId(self.last_lookup)
+    }
+
+    /// Begins a lookup now, whatever waits.
+    pub(super) fn start_job(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        target: NodeId,
+        goal: Goal,
+        out: &mut Outbox,
+    ) {
+        self.table.touch(now, &target);
+        let mut from = self.table.closest(&target, 2 * BUCKET);
+        let mut entries = Vec::new();
+        if from.len() < BUCKET {
+            // What was saved may be gone, so it does not count as known until it answers.
+            let saved = self.config.saved.iter().flat_map(|saved| &saved.nodes);
+            let ours = saved.filter(|node| self.config.family.is_of(node.addr.ip()));
+            entries.extend(ours.take(32).map(|node| node.addr));
+            entries.extend(&self.config.routers);
+        }
+        from.retain(|node| node.id != self.id());
+        let job = Job {
+            goal,
+            lookup: Lookup::new(target, self.config.restrict_ips, &from, &entries),
+            started: now,
+            peers: BTreeSet::new(),
+            scrape: Scrape::default(),
+            found_seq: None,
+            hops: 0,
+            namers: 0,
+            storing: None,
+            stored: 0,
+            storers: BTreeSet::new(),
+            repeated: BTreeSet::new(),
+            to_store: 1,
+        };
+        self.jobs.insert(id, job);
+        self.drive_job(now, id, out);
+    }
+
+    pub(super) fn may_announce(&self) -> bool {
+        let announcing = |job: &&Job| matches!(job.goal, Goal::Announce { .. });
+        !self.table.is_empty()
+            && !self.is_joining()
+            && self.jobs.len() < MAX_JOBS
+            && self.jobs.values().filter(announcing).count() < MAX_ANNOUNCING
+    }
+
+    fn is_joining(&self) -> bool {
+        self.jobs.values().any(|job| matches!(job.goal, Goal::Nodes { joining: true }))
+    }
+
+    /// Begins what waits, as far as there is room.
+    pub(super) fn drive_waiting(&mut self, now: Instant, out: &mut Outbox) {
+        if !self.running {
+            return;
+        }
+        // A lookup that begins before we know anybody finds nothing.
+        while self.jobs.len() < MAX_JOBS
+            && !self.is_joining()
+            && let Some((id, target, goal)) = self.waiting.pop_front()
+        {
+            self.start_job(now, id, target, goal, out);
+        }
+        while self.may_announce()
+            && let Some(info_hash) = self.announces.poll(now, &mut self.rng)
+            && let Some(announcement) = self.announces.get(&info_hash)
+        {
+            let (id, target) = (self.new_lookup(), NodeId(info_hash.0));
+            self.start_job(now, id, target, Goal::Announce { info_hash, announcement }, out);
+        }
+    }
+
+    /// Asks whom the lookup wants to ask, and goes on to the next stage when it is done.
+    pub(super) fn drive_job(&mut self, now: Instant, id: LookupId, out: &mut Outbox) {
+        loop {
+            let Some(job) = self.jobs.get_mut(&id) else { return };
+            if job.storing.is_some() {
+                break;
+            }
+            let over = now - job.started >= MAX_TIME;
+            if job.lookup.is_done() && job.namers < FEW_NAMERS && job.wants_peers() {
+                job.lookup.widen(WIDER);
+            }
+            if over || job.has_enough() || job.lookup.is_done() {
+                return self.finish_walk(now, id, out);
+            }
+            if !self.requests.has_room() || !self.queries.take(now, 0) {
+                break;
+            }
+            let may_ask = self.queries.ready_at() <= now;
+            if !may_ask {
+                self.stalled = true;
+                break;
+            }
+            let method = job.method();
+            let Some((addr, node)) = job.lookup.next_to_ask() else { break };
+            self.ask(now, addr, node, method, Purpose::Walk(id), out);
+        }
+    }
+
+    pub(super) fn drive_all(&mut self, now: Instant, out: &mut Outbox) {
+        self.stalled = false;
+        let ids: Vec<LookupId> = self.jobs.keys().copied().collect();
+        for id in ids {
+            self.drive_job(now, id, out);
+        }
+        self.drive_waiting(now, out);
+    }
+
+    /// The nearest nodes are known: store there what is to be stored.
+    fn finish_walk(&mut self, now: Instant, id: LookupId, out: &mut Outbox) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.storing = Some(0);
+        let storers = job.lookup.storers();
+        let stores: Vec<_> = storers
+            .into_iter()
+            .filter_map(|storer| Some((storer.info, job.store_method(&storer)?)))
+            .collect();
+        let mut sent = 0;
+        for (node, method) in stores {
+            let asked = self.ask(now, node.addr, Some(node.id), method, Purpose::Store(id), out);
+            sent += u32::from(asked);
+        }
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.storing = Some(sent);
+            job.to_store = sent.max(1);
+        }
+        self.end_if_stored(now, id, out);
+    }
+
+    /// A store is slow: once more, should it have been lost. The first to be answered counts.
+    pub(super) fn on_store_slow(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        to: NodeInfo,
+        out: &mut Outbox,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if !job.repeated.insert(to.addr) {
+            return;
+        }
+        let storers = job.lookup.storers();
+        let storer = storers.iter().find(|storer| storer.info == to);
+        let Some(method) = storer.and_then(|storer| job.store_method(storer)) else { return };
+        if self.ask(now, to.addr, Some(to.id), method, Purpose::Store(id), out)
+            && let Some(job) = self.jobs.get_mut(&id)
+        {
+            job.storing = job.storing.map(|left| left + 1);
+        }
+    }
+
+    /// A store was answered, or will not be.
+    pub(super) fn on_store_ended(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        by: SocketAddr,
+        stored: bool,
+        out: &mut Outbox,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.storing = job.storing.map(|left| left.saturating_sub(1));
+        job.stored += u32::from(stored && job.storers.insert(by));
+        self.end_if_stored(now, id, out);
+    }
+
+    fn end_if_stored(&mut self, now: Instant, id: LookupId, out: &mut Outbox) {
+        if self.jobs.get(&id).is_none_or(|job| job.storing != Some(0)) {
+            return;
+        }
+        let Some(job) = self.jobs.remove(&id) else { return };
+        match &job.goal {
+            Goal::Nodes { joining } => {
+                if *joining {
+                    self.on_joined(out);
+                }
+                // Nobody asked for it.
+                return self.drive_waiting(now, out);
+            }
+            // Tried again only where there were nodes that could have taken it.
+            Goal::Announce { info_hash, .. } if job.stored < ENOUGH_STORED.min(job.to_store) => {
+                self.announces.retry(now, info_hash, ANNOUNCE_RETRY);
+            }
+            _ => {}
+        }
+        out.event(Event::LookupDone { lookup: id, outcome: job.outcome(now) });
+        self.drive_waiting(now, out);
+    }
+
+    /// A node on the way has answered.
+    pub(super) fn on_walk_answered(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        from: NodeInfo,
+        response: Response,
+        nodes: &[NodeInfo],
+        out: &mut Outbox,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let hops =
+            job.lookup.answered(from.addr, from.id, response.token.clone(), response.seq, nodes);
+        if job.take_findings(id, response, out) {
+            job.namers += 1;
+            if job.hops == 0 {
+                job.hops = hops.max(1);
+            }
+        }
+        self.drive_job(now, id, out);
+    }
+
+    /// A node on the way is slow (`ended` is false) or will not answer.
+    pub(super) fn on_walk_silent(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        addr: SocketAddr,
+        ended: bool,
+        out: &mut Outbox,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if ended {
+            job.lookup.failed(addr);
+        } else {
+            job.lookup.slow(addr);
+        }
+        self.drive_job(now, id, out);
+    }
+}
+
+impl Job {
+    /// Takes what was looked for out of an answer. Whether there was any.
+    fn take_findings(&mut self, id: LookupId, response: Response, out: &mut Outbox) -> bool {
+        match &self.goal {
+            Goal::Peers { info_hash, .. } | Goal::Announce { info_hash, .. } => {
+                let info_hash = *info_hash;
+                self.take_peers(id, info_hash, response, out)
+            }
+            Goal::Get { salt } => {
+                let target = self.lookup.target();
+                let Some(item) = response.item.filter(|item| belongs(item, &target, salt)) else {
+                    return false;
+                };
+                let seq = item.signed.map_or(-1, |signed| signed.seq);
+                if self.found_seq.is_none_or(|found| found < seq) {
+                    self.found_seq = Some(seq);
+                    out.event(Event::ItemFound { lookup: id, item });
+                }
+                true
+            }
+            Goal::Samples => {
+                let Some(samples) = response.samples.filter(|s| !s.hashes.is_empty()) else {
+                    return false;
+                };
+                out.event(Event::SamplesFound { lookup: id, hashes: samples.hashes });
+                true
+            }
+            Goal::Nodes { .. } | Goal::Put { .. } => false,
+        }
+    }
+
+    fn take_peers(
+        &mut self,
+        id: LookupId,
+        info_hash: WireHash,
+        response: Response,
+        out: &mut Outbox,
+    ) -> bool {
+        if let Some(scrape) = &response.scrape {
+            self.scrape.seeds.union(&scrape.seeds);
+            self.scrape.peers.union(&scrape.peers);
+        }
+        let filtered = response.scrape.is_some();
+        let values = response.values.unwrap_or_default();
+        let any = !values.is_empty();
+        let mut peers = Vec::new();
+        for peer in values {
+            if self.peers.len() < MAX_PEERS && self.peers.insert(peer) {
+                peers.push(peer);
+            }
+        }
+        if !peers.is_empty() {
+            out.event(Event::PeersFound { lookup: id, info_hash, peers });
+        }
+        any || filtered
+    }
+}

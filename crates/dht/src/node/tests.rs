@@ -1,0 +1,501 @@
+//! Small networks of nodes, and single nodes that are talked to packet by packet.
+
+use super::*;
+use crate::outbox::{Event, LookupOutcome};
+use crate::signature::SecretKey;
+use alloc::vec;
+use proptest::prelude::*;
+use samara_wire::id::WireHash;
+use samara_wire::krpc::{
+    AnnouncedPort, ErrorReply, Item, Put, Response, Token, immutable_target, mutable_target,
+};
+use std::collections::BinaryHeap;
+
+const START: Instant = Instant::from_secs(100);
+const DELAY: Duration = Duration::from_millis(20);
+const HASH: WireHash = WireHash([0x5a; 20]);
+
+/// Arrival, number, from, to, datagram; the earliest is the greatest.
+type Flying = core::cmp::Reverse<(Instant, u64, usize, SocketAddr, Vec<u8>)>;
+
+/// Nodes at 20.0.n.1, a network between them that loses nothing, and what they told.
+struct Net {
+    now: Instant,
+    nodes: Vec<Dht>,
+    flying: BinaryHeap<Flying>,
+    sent: u64,
+    events: Vec<(usize, Event)>,
+    out: Outbox,
+}
+
+fn addr(n: usize) -> SocketAddr {
+    SocketAddr::from(([20, 0, u8::try_from(n).unwrap(), 1], 6881))
+}
+
+fn config(n: usize) -> DhtConfig {
+    let mut seed = [7; 32];
+    seed[0] = u8::try_from(n).unwrap();
+    DhtConfig {
+        external_ip: Some(addr(n).ip()),
+        routers: vec![addr(0)],
+        ..DhtConfig::new(Family::V4, seed)
+    }
+}
+
+impl Net {
+    fn new(nodes: usize) -> Self {
+        Self::with((0..nodes).map(config))
+    }
+
+    fn with(configs: impl IntoIterator<Item = DhtConfig>) -> Self {
+        let mut net = Self {
+            now: START,
+            nodes: configs.into_iter().map(|config| Dht::new(START, config)).collect(),
+            flying: BinaryHeap::new(),
+            sent: 0,
+            events: Vec::new(),
+            out: Outbox::new(),
+        };
+        for n in 0..net.nodes.len() {
+            net.call(n, |node, now, out| node.handle_start(now, out));
+        }
+        net.run(Duration::from_secs(60));
+        net.events.clear();
+        net
+    }
+
+    fn call<T>(&mut self, n: usize, f: impl FnOnce(&mut Dht, Instant, &mut Outbox) -> T) -> T {
+        let result = f(&mut self.nodes[n], self.now, &mut self.out);
+        for effect in self.out.drain() {
+            match effect {
+                Effect::Send(to, datagram) => {
+                    self.sent += 1;
+                    let arrival = self.now + DELAY;
+                    self.flying.push(core::cmp::Reverse((arrival, self.sent, n, to, datagram)));
+                }
+                Effect::Event(event) => self.events.push((n, event)),
+            }
+        }
+        result
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let arrival = self.flying.peek().map(|next| next.0.0);
+            let timer = self.nodes.iter().filter_map(Dht::next_timeout).min();
+            let next = arrival.into_iter().chain(timer).min().unwrap_or(end);
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(next);
+            if arrival == Some(next) {
+                let Some(core::cmp::Reverse((_, _, from, to, datagram))) = self.flying.pop() else {
+                    continue;
+                };
+                let to = (0..self.nodes.len()).find(|&n| addr(n) == to);
+                if let Some(to) = to {
+                    self.call(to, |node, now, out| {
+                        node.handle_packet(now, addr(from), &datagram, out);
+                    });
+                }
+                continue;
+            }
+            for n in 0..self.nodes.len() {
+                if self.nodes[n].next_timeout().is_some_and(|at| at <= next) {
+                    self.call(n, |node, now, out| node.handle_timeout(now, out));
+                    let again = self.nodes[n].next_timeout();
+                    assert!(again.is_some_and(|at| at > next), "node {n} spins");
+                }
+            }
+        }
+    }
+
+    fn outcome(&self, n: usize, lookup: LookupId) -> LookupOutcome {
+        let done = self.events.iter().find_map(|(node, event)| match event {
+            Event::LookupDone { lookup: id, outcome } if (*node, *id) == (n, lookup) => {
+                Some(outcome.clone())
+            }
+            _ => None,
+        });
+        done.expect("the lookup has ended")
+    }
+
+    fn peers(&self, n: usize) -> Vec<SocketAddr> {
+        let peers = self.events.iter().filter_map(|(node, event)| match event {
+            Event::PeersFound { peers, .. } if *node == n => Some(peers.clone()),
+            _ => None,
+        });
+        peers.flatten().collect()
+    }
+
+    fn items(&self, n: usize) -> Vec<Item> {
+        let items = self.events.iter().filter_map(|(node, event)| match event {
+            Event::ItemFound { item, .. } if *node == n => Some(Item::clone(item)),
+            _ => None,
+        });
+        items.collect()
+    }
+}
+
+#[test]
+fn nodes_join_by_one_of_them_and_find_what_is_announced() {
+    let mut net = Net::new(40);
+    assert!(net.nodes.iter().all(|node| node.node_count() >= 8));
+    let port = AnnouncedPort::Explicit(7000);
+    net.call(3, |node, now, out| node.announce(now, HASH, port, false, out));
+    net.run(Duration::from_secs(10));
+    let stored = net.events.iter().find_map(|(n, event)| match event {
+        Event::LookupDone { outcome, .. } if *n == 3 => Some(outcome.stored),
+        _ => None,
+    });
+    assert_eq!(stored, Some(8));
+    let lookup = net.call(30, |node, now, out| node.lookup_peers(now, HASH, out));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.peers(30), [SocketAddr::new(addr(3).ip(), 7000)]);
+    let outcome = net.outcome(30, lookup);
+    assert!(outcome.hops >= 1 && outcome.peers == 1 && outcome.took < Duration::from_secs(2));
+}
+
+#[test]
+fn an_announce_is_repeated_until_it_is_withdrawn_and_then_forgotten() {
+    let mut net = Net::new(12);
+    net.call(1, |node, now, out| node.announce(now, HASH, AnnouncedPort::Implied, true, out));
+    net.run(Duration::from_secs(50 * 60));
+    net.call(2, |node, now, out| node.lookup_peers(now, HASH, out));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.peers(2), [addr(1)], "the port it came from");
+    net.nodes[1].withdraw(&HASH);
+    net.run(Duration::from_secs(35 * 60));
+    net.events.clear();
+    net.call(2, |node, now, out| node.lookup_peers(now, HASH, out));
+    net.run(Duration::from_secs(10));
+    assert!(net.peers(2).is_empty());
+}
+
+#[test]
+fn swarms_are_counted_and_sampled() {
+    let mut net = Net::new(30);
+    for n in 1..11 {
+        net.call(n, |node, now, out| {
+            node.announce(now, HASH, AnnouncedPort::Implied, n <= 4, out);
+        });
+    }
+    net.run(Duration::from_secs(20));
+    let scrape = net.call(20, |node, now, out| node.scrape(now, HASH, out));
+    net.call(21, |node, now, out| node.sample_infohashes(now, NodeId(HASH.0), out));
+    net.run(Duration::from_secs(20));
+    let (seeds, others) = net.outcome(20, scrape).swarm.unwrap();
+    assert!((seeds - 4.0).abs() < 1.0 && (others - 6.0).abs() < 1.0, "{seeds} {others}");
+    let sampled = net.events.iter().any(|(n, event)| {
+        matches!(event, Event::SamplesFound { hashes, .. } if *n == 21 && hashes.contains(&HASH))
+    });
+    assert!(sampled);
+}
+
+#[test]
+fn items_are_put_found_and_moved_forward() {
+    let mut net = Net::new(20);
+    let plain = Item { value: b"12:Hello World!".into(), signed: None };
+    let key = SecretKey::from_seed(&[1; 32]);
+    let (salt, first) = (b"news".to_vec(), key.sign(b"news", 1, b"i1e"));
+    let second = key.sign(b"news", 2, b"i2e");
+    for item in [plain.clone(), first] {
+        let salt = if item.signed.is_some() { salt.clone() } else { vec![] };
+        let put = net.call(4, |node, now, out| node.put_item(now, item, salt, None, out));
+        net.run(Duration::from_secs(10));
+        assert_eq!(net.outcome(4, put.unwrap()).stored, 8);
+    }
+    let put = net
+        .call(5, |node, now, out| node.put_item(now, second.clone(), salt.clone(), Some(1), out));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.outcome(5, put.unwrap()).stored, 8);
+    let stale = net.call(5, |node, now, out| {
+        node.put_item(now, key.sign(b"news", 3, b"i3e"), salt.clone(), Some(1), out)
+    });
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.outcome(5, stale.unwrap()).stored, 0, "cas");
+    net.call(9, |node, now, out| node.get_item(now, immutable_target(&plain.value), vec![], out));
+    let target = mutable_target(&key.public(), b"news");
+    net.call(10, |node, now, out| node.get_item(now, target, salt, out));
+    net.run(Duration::from_secs(10));
+    assert_eq!((net.items(9), net.items(10)), (vec![plain], vec![second]));
+}
+
+#[test]
+fn what_no_node_would_take_is_not_put() {
+    let mut node = Dht::new(START, config(1));
+    let mut out = Outbox::new();
+    let mut put = |item: Item, salt: usize| {
+        node.put_item(START, item, vec![0; salt], None, &mut out).unwrap_err()
+    };
+    let plain = |value: &[u8]| Item { value: value.into(), signed: None };
+    assert_eq!(put(plain(b"hello"), 0), PutError::NotBencode);
+    assert_eq!(put(plain(&[b'1'; 1001]), 0), PutError::TooBig);
+    assert_eq!(put(plain(b"i1e"), 65), PutError::SaltTooBig);
+    let signed = SecretKey::from_seed(&[1; 32]).sign(b"", 1, b"i1e");
+    assert_eq!(put(Item { value: b"i2e".into(), ..signed }, 0), PutError::BadSignature);
+}
+
+#[test]
+fn a_read_only_node_uses_the_network_and_is_not_known_to_it() {
+    let shy = DhtConfig { read_only: true, ..config(15) };
+    let mut net = Net::with((0..15).map(config).chain([shy]));
+    assert!(net.nodes[15].node_count() >= 8);
+    assert!(net.nodes.iter().all(|node| node.table.live().all(|e| e.info.addr != addr(15))));
+    net.call(1, |node, now, out| node.announce(now, HASH, AnnouncedPort::Implied, true, out));
+    net.run(Duration::from_secs(10));
+    net.call(15, |node, now, out| node.lookup_peers(now, HASH, out));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.peers(15), [addr(1)]);
+    let mut out = Outbox::new();
+    let ping = query(Method::Ping);
+    net.nodes[15].handle_packet(net.now, addr(1), &ping, &mut out);
+    assert!(out.is_empty());
+}
+
+#[test]
+fn a_node_finds_its_way_back_by_what_it_saved() {
+    let mut net = Net::new(12);
+    let saved = SavedTable::parse(&net.nodes[5].save(net.now).encode());
+    let id = net.nodes[5].id();
+    let again = DhtConfig { saved, routers: vec![], ..config(5) };
+    net.nodes[5] = Dht::new(net.now, again);
+    net.call(5, |node, now, out| node.handle_start(now, out));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.nodes[5].id(), id);
+    assert!(net.nodes[5].node_count() >= 8);
+}
+
+#[test]
+fn endpoints_are_enough_to_join_and_a_wrong_id_is_changed() {
+    let lost = DhtConfig { routers: vec![], external_ip: None, ..config(12) };
+    let mut net = Net::with((0..12).map(config).chain([lost]));
+    assert_eq!(net.nodes[12].node_count(), 0);
+    let before = net.nodes[12].id();
+    net.call(12, |node, now, out| node.handle_endpoints(now, &[addr(4)], out));
+    net.run(Duration::from_secs(30));
+    assert!(net.nodes[12].node_count() >= 8);
+    assert_eq!(net.nodes[12].external_ip(), Some(addr(12).ip()));
+    let after = net.nodes[12].id();
+    assert!(after != before && after.is_valid_for(addr(12).ip()));
+    assert!(net.events.contains(&(12, Event::ExternalAddress(addr(12).ip()))));
+}
+
+fn packet(transaction: &[u8], body: Body) -> Vec<u8> {
+    let transaction = TransactionId::new(transaction).unwrap();
+    Packet { transaction, client: None, read_only: false, your_addr: None, body }.encode()
+}
+
+fn query(method: Method) -> Vec<u8> {
+    let query = Query { id: NodeId([3; 20]), want: Want::default(), method };
+    packet(b"aa", Body::Query(query))
+}
+
+/// What one node sends when it hears `datagram` from `from`.
+fn replies(node: &mut Dht, now: Instant, from: SocketAddr, datagram: &[u8]) -> Vec<Packet> {
+    let mut out = Outbox::new();
+    node.handle_packet(now, from, datagram, &mut out);
+    let sent = out.drain().filter_map(|effect| match effect {
+        Effect::Send(to, datagram) if to == from => Some(Packet::parse(&datagram).unwrap()),
+        _ => None,
+    });
+    sent.collect()
+}
+
+fn response(packets: &[Packet]) -> Response {
+    let found = packets.iter().find_map(|packet| match &packet.body {
+        Body::Response(response) => Some(Response::clone(response)),
+        _ => None,
+    });
+    found.expect("a response")
+}
+
+fn refusal(packets: &[Packet]) -> i64 {
+    let found = packets.iter().find_map(|packet| match &packet.body {
+        Body::Error(ErrorReply { code, .. }) => Some(*code),
+        _ => None,
+    });
+    found.expect("a refusal")
+}
+
+fn started() -> Dht {
+    let mut node = Dht::new(START, DhtConfig { routers: vec![], ..config(1) });
+    node.handle_start(START, &mut Outbox::new());
+    node
+}
+
+#[test]
+fn only_a_fresh_token_of_ones_own_permits_to_announce() {
+    let (mut node, from) = (started(), addr(9));
+    let get = query(Method::GetPeers { info_hash: HASH, no_seeds: false, scrape: false });
+    let token = response(&replies(&mut node, START, from, &get)).token.unwrap();
+    let announce = |token: &Token| {
+        query(Method::AnnouncePeer {
+            info_hash: HASH,
+            port: AnnouncedPort::Explicit(1),
+            token: token.clone(),
+            seed: false,
+        })
+    };
+    let stranger = replies(&mut node, START, addr(8), &announce(&token));
+    assert_eq!(refusal(&stranger), 203);
+    let forged = Token::new(b"forged").unwrap();
+    assert_eq!(refusal(&replies(&mut node, START, from, &announce(&forged))), 203);
+    response(&replies(&mut node, START, from, &announce(&token)));
+    assert_eq!(response(&replies(&mut node, START, from, &get)).values.unwrap().len(), 1);
+    let late = START + Duration::from_secs(11 * 60);
+    node.handle_timeout(START + Duration::from_secs(5 * 60), &mut Outbox::new());
+    node.handle_timeout(late, &mut Outbox::new());
+    assert_eq!(refusal(&replies(&mut node, late, from, &announce(&token))), 203);
+    let put = Put {
+        token: forged,
+        item: Item { value: b"i1e".into(), signed: None },
+        cas: None,
+        salt: vec![],
+    };
+    assert_eq!(refusal(&replies(&mut node, late, from, &query(Method::Put(put.into())))), 203);
+    let unknown = query(Method::Unknown { target: None });
+    assert_eq!(refusal(&replies(&mut node, late, from, &unknown)), 204);
+}
+
+#[test]
+fn a_stranger_gets_no_more_than_three_times_what_it_sent() {
+    let mut net = Net::new(30);
+    for n in 0..25 {
+        net.call(n, |node, now, out| node.announce(now, HASH, AnnouncedPort::Implied, false, out));
+    }
+    let big = [b"900:", &[b'x'; 900][..]].concat();
+    let item = Item { value: big, signed: None };
+    let target = immutable_target(&item.value);
+    net.call(1, |node, now, out| node.put_item(now, item, vec![], None, out)).unwrap();
+    net.run(Duration::from_secs(30));
+    let questions = [
+        Method::Ping,
+        Method::FindNode { target: NodeId([9; 20]) },
+        Method::GetPeers { info_hash: HASH, no_seeds: false, scrape: true },
+        Method::Get { target, seq: None },
+        Method::SampleInfohashes { target },
+        Method::Unknown { target: Some(target) },
+        Method::Unknown { target: None },
+    ];
+    let mut answered = 0;
+    for n in 0..30 {
+        for (port, question) in (1..).zip(&questions) {
+            let from = SocketAddr::from(([99, u8::try_from(n).unwrap(), 1, 1], port));
+            let datagram = query(question.clone());
+            let mut out = Outbox::new();
+            net.nodes[n].handle_packet(net.now, from, &datagram, &mut out);
+            let mut bytes = 0;
+            for effect in out.drain() {
+                let Effect::Send(to, sent) = effect else { continue };
+                assert_eq!(to, from);
+                bytes += sent.len();
+                answered += 1;
+            }
+            assert!(bytes <= 3 * datagram.len(), "{bytes} for {}: {question:?}", datagram.len());
+        }
+    }
+    assert!(answered >= 30 * questions.len(), "{answered}");
+    // One who is known gets all of it.
+    let get = query(Method::Get { target, seq: None });
+    let full = (0..30).filter(|&n| {
+        let now = net.now;
+        let sent = replies(&mut net.nodes[n], now, addr(0), &get);
+        sent.iter().any(|p| matches!(&p.body, Body::Response(r) if r.item.is_some()))
+    });
+    assert!(full.count() >= 4);
+}
+
+#[test]
+fn answers_that_nobody_asked_for_change_nothing() {
+    let mut node = started();
+    let mut out = Outbox::new();
+    node.handle_endpoints(START, &[addr(2)], &mut out);
+    let Some(Effect::Send(_, ping)) = out.drain().next() else { panic!("a ping") };
+    let number = Packet::parse(&ping).unwrap().transaction;
+    let answer = |id: NodeId| {
+        let response = Response { id, ..Response::default() };
+        packet(number.as_bytes(), Body::Response(response.into()))
+    };
+    let id = NodeId::for_ip(addr(2).ip(), [1; 20]);
+    node.handle_packet(START, addr(3), &answer(id), &mut out);
+    let other_port = SocketAddr::new(addr(2).ip(), 6882);
+    node.handle_packet(START, other_port, &answer(id), &mut out);
+    let own = node.id();
+    assert_eq!(node.node_count(), 0);
+    node.handle_packet(START, addr(2), &answer(id), &mut out);
+    assert_eq!(node.node_count(), 1);
+    node.handle_packet(START, addr(2), &answer(own), &mut out);
+    assert_eq!(node.node_count(), 1, "answered already");
+    let v6 = SocketAddr::from(([1, 2, 3, 4, 5, 6, 7, 8], 1));
+    assert!(replies(&mut node, START, v6, &query(Method::Ping)).is_empty(), "not our network");
+}
+
+#[test]
+fn a_liar_cannot_send_us_to_our_own_network() {
+    let mut node = started();
+    let mut out = Outbox::new();
+    node.handle_endpoints(START, &[addr(2)], &mut out);
+    let mut asked = Vec::new();
+    let id = NodeId::for_ip(addr(2).ip(), [1; 20]);
+    let named = ["192.168.0.1:1", "127.0.0.1:1", "0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1"];
+    let named: Vec<SocketAddr> = named.map(|text| text.parse().unwrap()).into();
+    let nodes = (0..).zip(&named).map(|(n, &addr)| NodeInfo { id: NodeId([n; 20]), addr });
+    let response = Response { id, nodes4: Some(nodes.collect()), ..Response::default() };
+    for round in 0..20 {
+        let now = START + Duration::from_secs(round);
+        let sent: Vec<Effect> = out.drain().collect();
+        for effect in sent {
+            let Effect::Send(to, datagram) = effect else { continue };
+            asked.push(to);
+            let number = Packet::parse(&datagram).unwrap().transaction;
+            let answer = packet(number.as_bytes(), Body::Response(response.clone().into()));
+            node.handle_packet(now, to, &answer, &mut out);
+        }
+        node.handle_timeout(now, &mut out);
+    }
+    assert!(asked.len() >= 2, "it was asked for nodes");
+    assert!(named.iter().all(|addr| !asked.contains(addr)), "{asked:?}");
+}
+
+#[test]
+fn a_flood_is_served_in_part_and_memory_does_not_grow() {
+    let mut node = started();
+    let ping = query(Method::Ping);
+    let loud = (0..1000).filter(|_| !replies(&mut node, START, addr(9), &ping).is_empty());
+    assert!(loud.count() <= 50);
+    let mut sent = 0;
+    for n in 0..20_000u32 {
+        let [_, a, b, c] = n.to_be_bytes();
+        let from = SocketAddr::from(([60 + a, b, c, 1], 1));
+        sent += replies(&mut node, START, from, &ping).len();
+    }
+    let bytes = node.config.answer_bytes.1 as usize;
+    assert!(sent <= bytes / 60 + 100, "{sent}");
+    assert!(node.requests.next_timeout().is_some() && node.node_count() == 0);
+}
+
+proptest! {
+    #[test]
+    fn any_datagram_is_survived_and_unasked_ones_are_not_amplified(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut node = started();
+        let mut mutated = query(Method::FindNode { target: NodeId([1; 20]) });
+        let at = at.index(mutated.len());
+        mutated[at] = byte;
+        for datagram in [bytes, mutated] {
+            let mut out = Outbox::new();
+            node.handle_packet(START, addr(9), &datagram, &mut out);
+            let sent: usize = out.drain().map(|effect| match effect {
+                Effect::Send(_, sent) => sent.len(),
+                Effect::Event(_) => 0,
+            }).sum();
+            prop_assert!(sent <= 3 * datagram.len());
+        }
+    }
+}

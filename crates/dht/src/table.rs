@@ -1,0 +1,281 @@
+//! The routing table: which nodes are remembered (BEP 5).
+//!
+//! [`BUCKETS`] buckets of eight, the `n`th for ids that share exactly `n` leading bits with ours and the last for all that
+//! share more, each with eight more nodes in reserve. Only nodes that have answered us enter: a question can be forged, an answer cannot.
+//!
+//! Against one who wants to surround us: one node for each IP address in the whole table and one for each
+//! network (/24, /48) in a bucket, except in local networks; nodes whose id fits their address (BEP 42) take the place of those
+//! whose does not; a node that answers is never pushed out by another of its kind.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use samara_wire::krpc::{NodeId, NodeInfo, is_local};
+use samara_wire::time::{Duration, Instant};
+
+/// Nodes in a bucket, and nodes a lookup ends with: the K of Kademlia.
+pub const BUCKET: usize = 8;
+
+/// Buckets: enough for thirty thousand million nodes. More would only let one who invents ids near ours make us refresh
+/// them all.
+pub const BUCKETS: usize = 32;
+
+/// A node not heard for so long is questionable, and a bucket not touched for so long is refreshed (BEP 5).
+pub const FRESH: Duration = Duration::from_secs(15 * 60);
+
+/// After so many questions without an answer a node is bad: it is told to nobody, and any other takes its place.
+const BAD: u8 = 2;
+
+/// After so many a node is forgotten even if no other is there. More than [`BAD`], so that an outage of our own
+/// connection does not empty the table at once.
+const GONE: u8 = 6;
+
+/// A node in the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Who and where.
+    pub info: NodeInfo,
+    /// When it last answered.
+    pub heard: Instant,
+    /// Questions it did not answer since.
+    fails: u8,
+    /// Whether its id fits its address (BEP 42).
+    secure: bool,
+}
+
+/// What a node is worth (BEP 5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Worth {
+    /// It answered within 15 minutes.
+    Good,
+    /// It has been quiet, or left one question open.
+    Questionable,
+    /// It left several questions open.
+    Bad,
+}
+
+impl Entry {
+    /// What it is worth.
+    #[must_use]
+    pub fn worth(&self, now: Instant) -> Worth {
+        match self.fails {
+            0 if now - self.heard < FRESH => Worth::Good,
+            fails if fails >= BAD => Worth::Bad,
+            _ => Worth::Questionable,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    live: Vec<Entry>,
+    /// Nodes that answered when there was no place, the latest last.
+    spare: Vec<Entry>,
+    touched: Instant,
+}
+
+/// The table. See the module's head.
+#[derive(Debug)]
+pub struct Table {
+    own: NodeId,
+    buckets: Vec<Bucket>,
+    restrict: bool,
+}
+
+impl Table {
+    /// An empty table around `own`. `restrict` says whether the limits for each address and network apply.
+    #[must_use]
+    pub const fn new(own: NodeId, restrict: bool) -> Self {
+        Self { own, buckets: Vec::new(), restrict }
+    }
+
+    /// Our id.
+    #[must_use]
+    pub const fn own(&self) -> NodeId {
+        self.own
+    }
+
+    /// Takes another id and sorts all nodes anew.
+    pub fn rebase(&mut self, now: Instant, own: NodeId) {
+        let entries: Vec<Entry> = self.live().copied().collect();
+        *self = Self::new(own, self.restrict);
+        for entry in entries.into_iter().filter(|entry| entry.fails == 0) {
+            self.heard(entry.heard.min(now), entry.info);
+        }
+    }
+
+    /// A node has answered us.
+    pub fn heard(&mut self, now: Instant, info: NodeInfo) {
+        if info.id == self.own || !self.admits(info) {
+            return;
+        }
+        let secure = info.id.is_valid_for(info.addr.ip());
+        let entry = Entry { info, heard: now, fails: 0, secure };
+        let restrict = self.restrict;
+        let bucket = self.bucket_mut(&info.id);
+        if let Some(known) = bucket.live.iter_mut().find(|known| known.info == info) {
+            *known = entry;
+            return;
+        }
+        bucket.spare.retain(|known| known.info != info);
+        let crowded = restrict
+            && !is_local(info.addr.ip())
+            && bucket.live.iter().any(|e| network_of(e.info.addr) == network_of(info.addr));
+        if crowded {
+            return;
+        }
+        if bucket.live.len() < BUCKET {
+            bucket.live.push(entry);
+            return;
+        }
+        let worst = bucket.live.iter_mut().max_by_key(|e| (e.fails >= BAD, !e.secure, e.fails));
+        match worst {
+            Some(worst) if worst.fails >= BAD || (secure && !worst.secure) => *worst = entry,
+            _ => {
+                if bucket.spare.len() >= BUCKET {
+                    bucket.spare.remove(0);
+                }
+                bucket.spare.push(entry);
+            }
+        }
+    }
+
+    /// Whether no other entry stands against `info`. A node that changed its id is replaced.
+    fn admits(&mut self, info: NodeInfo) -> bool {
+        let by_ip = self.restrict && !is_local(info.addr.ip());
+        let mut changed = None;
+        for known in self.live() {
+            if known.info == info {
+                return true;
+            }
+            if known.info.addr == info.addr {
+                changed = Some(known.info);
+            } else if known.fails == 0
+                && (known.info.id == info.id || (by_ip && known.info.addr.ip() == info.addr.ip()))
+            {
+                return false;
+            }
+        }
+        if let Some(changed) = changed {
+            self.bucket_mut(&changed.id).live.retain(|known| known.info != changed);
+        }
+        true
+    }
+
+    /// A node has not answered. If another is in reserve, that takes its place.
+    pub fn failed(&mut self, info: &NodeInfo) {
+        let index = self.index(&info.id);
+        let Some(bucket) = self.buckets.get_mut(index) else { return };
+        bucket.spare.retain(|known| known.info != *info);
+        let Some(at) = bucket.live.iter().position(|known| known.info == *info) else { return };
+        bucket.live[at].fails = bucket.live[at].fails.saturating_add(1);
+        if bucket.live[at].fails < BAD {
+            return;
+        }
+        if let Some(spare) = bucket.spare.pop() {
+            bucket.live.remove(at);
+            self.heard(spare.heard, spare.info);
+        } else if bucket.live[at].fails >= GONE {
+            bucket.live.remove(at);
+        }
+    }
+
+    /// Whether `info`, which has only asked us something, is worth a question of ours: it is not known and has a place.
+    #[must_use]
+    pub fn would_take(&self, info: &NodeInfo) -> bool {
+        if info.id == self.own || self.live().any(|known| known.info.addr == info.addr) {
+            return false;
+        }
+        let bucket = self.buckets.get(self.index(&info.id));
+        bucket.is_none_or(|bucket| {
+            bucket.live.len() < BUCKET || bucket.live.iter().any(|known| known.fails >= BAD)
+        })
+    }
+
+    /// The `count` nodes nearest to `target` that are not bad, nearest first.
+    #[must_use]
+    pub fn closest(&self, target: &NodeId, count: usize) -> Vec<NodeInfo> {
+        let alive = self.live().filter(|entry| entry.fails < BAD);
+        let mut nodes: Vec<NodeInfo> = alive.map(|entry| entry.info).collect();
+        if nodes.len() > count {
+            nodes.select_nth_unstable_by_key(count, |node| node.id.distance(target));
+            nodes.truncate(count);
+        }
+        nodes.sort_unstable_by_key(|node| node.id.distance(target));
+        nodes
+    }
+
+    /// The node that most needs to be asked whether it is still there, if one does.
+    #[must_use]
+    pub fn stalest(&self, now: Instant) -> Option<NodeInfo> {
+        let stale = self.live().filter(|entry| entry.worth(now) != Worth::Good);
+        stale.min_by_key(|entry| entry.heard).map(|entry| entry.info)
+    }
+
+    /// An index of a bucket that was not touched for too long. It counts as touched from now on.
+    pub fn poll_refresh(&mut self, now: Instant) -> Option<usize> {
+        let at = self.buckets.iter().position(|bucket| now - bucket.touched >= FRESH)?;
+        self.buckets[at].touched = now;
+        Some(at)
+    }
+
+    /// A lookup towards `target` touches the bucket it lies in.
+    pub fn touch(&mut self, now: Instant, target: &NodeId) {
+        let index = self.index(target);
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            bucket.touched = now;
+        }
+    }
+
+    /// An id that lies in bucket `index`, from `random` bytes.
+    #[must_use]
+    pub fn id_in(&self, index: usize, random: [u8; 20]) -> NodeId {
+        let mut id = random;
+        for bit in 0..=index.min(BUCKETS - 1) {
+            let mask = 0x80 >> (bit % 8);
+            let flip = if bit == index { mask } else { 0 };
+            id[bit / 8] = (id[bit / 8] & !mask) | ((self.own.0[bit / 8] ^ flip) & mask);
+        }
+        NodeId(id)
+    }
+
+    /// Number of nodes, those in reserve not counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live().count()
+    }
+
+    /// Whether there is no node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live().next().is_none()
+    }
+
+    /// All nodes, those in reserve not counted.
+    pub fn live(&self) -> impl Iterator<Item = &Entry> {
+        self.buckets.iter().flat_map(|bucket| &bucket.live)
+    }
+
+    fn index(&self, id: &NodeId) -> usize {
+        (self.own.shared_bits(id) as usize).min(BUCKETS - 1)
+    }
+
+    fn bucket_mut(&mut self, id: &NodeId) -> &mut Bucket {
+        let index = self.index(id);
+        if self.buckets.len() <= index {
+            self.buckets.resize_with(index + 1, Bucket::default);
+        }
+        &mut self.buckets[index]
+    }
+}
+
+/// The network an address belongs to: its /24, or /48 with IPv6.
+#[must_use]
+pub fn network_of(addr: SocketAddr) -> u64 {
+    match addr.ip() {
+        IpAddr::V4(ip) => u64::from(ip.to_bits() >> 8),
+        IpAddr::V6(ip) => (1 << 63) | (ip.to_bits() >> 80) as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests;

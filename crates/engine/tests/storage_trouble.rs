@@ -3,10 +3,12 @@
 
 mod support;
 
-use samara_engine::disk::{Fault, FaultyStorage, MemoryStorage, Operation};
-use samara_engine::wire::id::FileIndex;
+use samara_engine::disk::{Fault, FaultyStorage, Gate, MemoryStorage, Operation};
+use samara_engine::wire::id::{FileIndex, PeerId, WireHash};
+use samara_engine::wire::peer::handshake::{HANDSHAKE_LEN, Handshake, Reserved};
 use samara_engine::{CustomStorage, State};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use support::{Sample, addr, run, session, until};
 
@@ -86,5 +88,37 @@ fn a_directory_that_cannot_be_made_is_named() {
         sample.assert_same(&blocked.join("below"));
         leech.shutdown().await;
         seed.shutdown().await;
+    });
+}
+
+#[test]
+fn who_dials_while_data_is_checked_waits_for_the_end_of_the_check() {
+    run(async {
+        let sample = Sample::single(100_000, 16 * 1024);
+        let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new()) as Arc<_>));
+        let gate = Gate::new();
+        storage.inject(Operation::Identity, 0..1, Fault::Wait(gate.clone()));
+        let (dir, leech) = (tempfile::tempdir().unwrap(), session(None));
+        let mut add = sample.add(dir.path(), &[]);
+        add.storage = Some(CustomStorage(Arc::clone(&storage) as Arc<_>));
+        let torrent = leech.add(add).await.unwrap();
+        assert_eq!(torrent.status().state, State::Checking);
+        let handshake = |info_hash| Handshake {
+            reserved: Reserved::default(),
+            info_hash,
+            peer_id: PeerId(*b"-XX0000-early-bird--"),
+        };
+        let mut early = TcpStream::connect(addr(&leech)).unwrap();
+        let hash = sample.metainfo.info.hashes().wire();
+        early.write_all(&handshake(hash).encode()).unwrap();
+        // Whoever names another torrent is turned away; by then the first has been heard.
+        let mut wrong = TcpStream::connect(addr(&leech)).unwrap();
+        wrong.write_all(&handshake(WireHash([9; 20])).encode()).unwrap();
+        let _ = wrong.read(&mut [0; 1]);
+        gate.open();
+        let mut answer = [0; HANDSHAKE_LEN];
+        early.read_exact(&mut answer).unwrap();
+        assert_eq!(Handshake::parse(&answer).unwrap().info_hash, hash);
+        leech.shutdown().await;
     });
 }

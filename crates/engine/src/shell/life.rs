@@ -1,5 +1,6 @@
 //! What a torrent's shell knows beside the core: what it is doing, its troubles, its deadlines.
 
+use super::Newcomer;
 use crate::error::TorrentError;
 use crate::status::{State, TorrentStatus};
 use samara_disk::CheckProgress;
@@ -9,6 +10,9 @@ use std::sync::Arc;
 
 /// Time between snapshots of the status while anything moves.
 pub(super) const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Newcomers that may wait for the end of a check. Whoever waits too long goes away by himself.
+const MAX_EARLY_NEWCOMERS: usize = 32;
 
 /// First and longest pause before storage is tried again after trouble.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -47,6 +51,8 @@ pub(super) struct Life {
     pub(super) trackers_answered: u32,
     /// Addresses told before the core was there.
     pub(super) early_peers: Vec<SocketAddr>,
+    /// Peers that dialled us before the core was there: they wait for the check to end.
+    early_newcomers: Vec<Newcomer>,
     /// When the keeper wakes at the latest by itself.
     pub(super) armed: Option<Instant>,
 }
@@ -72,8 +78,24 @@ impl Life {
             tracker_error: None,
             trackers_answered: 0,
             early_peers,
+            early_newcomers: Vec::new(),
             armed: None,
         }
+    }
+
+    /// Keeps a newcomer until the check ends; gives it back if it cannot be.
+    pub(super) fn keep(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
+        let waits = self.checking && !self.paused && !self.stopping;
+        if !waits || self.early_newcomers.len() >= MAX_EARLY_NEWCOMERS {
+            return Some(newcomer);
+        }
+        self.early_newcomers.push(newcomer);
+        None
+    }
+
+    /// The newcomers that waited.
+    pub(super) fn take_newcomers(&mut self) -> Vec<Newcomer> {
+        std::mem::take(&mut self.early_newcomers)
     }
 
     /// Whether peers are welcome.

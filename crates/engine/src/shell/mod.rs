@@ -200,6 +200,7 @@ impl TorrentShell {
 
     /// A handshake is done: asks the core and, if it agrees, drives the connection.
     pub(crate) fn handle_newcomer(self: &Rc<Self>, newcomer: Newcomer) {
+        let Some(newcomer) = self.life.borrow_mut().keep(newcomer) else { return };
         let Newcomer { stream, addr, direction, peer_id, reserved, place, greeting } = newcomer;
         if !self.life.borrow().is_running() {
             if direction == Direction::Outgoing {
@@ -215,6 +216,10 @@ impl TorrentShell {
                     tracing::debug!(%addr, id = %peer_id, ?direction, "peer connected");
                     let peer = Rc::new(Peer::new(key, addr, stream, place, &greeting));
                     live.insert_peer(&peer);
+                    // The core may have nothing to say to it, but our handshake must go out.
+                    if peer.mark_dirty() {
+                        live.dirty.push(Rc::clone(&peer));
+                    }
                     Some(peer)
                 }
                 Err(reason) => {

@@ -243,6 +243,10 @@ impl TorrentShell {
                 live.core.handle_peers(now, PeerSource::User, &early_peers, &mut live.out);
             });
         }
+        let newcomers = self.life.borrow_mut().take_newcomers();
+        for newcomer in newcomers {
+            self.handle_newcomer(newcomer);
+        }
         self.publish_now();
         self.wake.notify_one();
     }

@@ -204,12 +204,17 @@ fn shrink(response: &mut Response, over: usize) -> bool {
     if response.scrape.take().is_some() {
         return true;
     }
-    if let Some(samples) = response.samples.as_mut().filter(|s| !s.hashes.is_empty()) {
-        samples.hashes.truncate(samples.hashes.len().saturating_sub(over.div_ceil(20)));
-        return true;
-    }
     let nodes = response.nodes4.as_mut().or(response.nodes6.as_mut());
     let nodes = nodes.filter(|nodes| !nodes.is_empty());
+    let samples = response.samples.as_mut().map(|samples| &mut samples.hashes);
+    if let Some(samples) = samples.filter(|samples| !samples.is_empty()) {
+        // They take about the same room, and both are wanted.
+        match nodes {
+            Some(nodes) if nodes.len() > samples.len() => _ = nodes.pop(),
+            _ => _ = samples.pop(),
+        }
+        return true;
+    }
     let values = response.values.as_mut().filter(|values| !values.is_empty());
     match (nodes, values) {
         // A peer takes a third of the room of a node, and both are wanted.

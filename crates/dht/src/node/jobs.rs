@@ -219,7 +219,7 @@ impl Dht {
             && self.jobs.values().filter(announcing).count() < MAX_ANNOUNCING
     }
 
-    fn is_joining(&self) -> bool {
+    pub(super) fn is_joining(&self) -> bool {
         self.jobs.values().any(|job| matches!(job.goal, Goal::Nodes { joining: true }))
     }
 

@@ -45,7 +45,7 @@ impl Dht {
         if self.join_at.is_none() && self.table.len() < FEW {
             self.join_at = Some(now);
         }
-        if self.join_at.is_some_and(|at| at <= now) {
+        if self.join_at.is_some_and(|at| at <= now) && !self.is_joining() {
             return self.join(now, out);
         }
         if let Some(node) = self.table.stalest(now) {

@@ -409,6 +409,46 @@ fn a_stranger_gets_no_more_than_three_times_what_it_sent() {
 }
 
 #[test]
+fn a_stranger_who_asks_for_samples_gets_some() {
+    let mut net = Net::new(30);
+    net.call(1, |node, now, out| node.announce(now, HASH, AnnouncedPort::Implied, false, out));
+    net.run(Duration::from_secs(10));
+    let question = query(Method::SampleInfohashes { target: NodeId(HASH.0) });
+    let stranger = SocketAddr::from(([99, 1, 1, 1], 1));
+    let now = net.now;
+    let sampled = (0..30).filter(|&n| {
+        let answer = response(&replies(&mut net.nodes[n], now, stranger, &question));
+        answer.samples.is_some_and(|samples| samples.hashes == [HASH])
+    });
+    assert_eq!(sampled.count(), 8);
+}
+
+#[test]
+fn a_node_of_the_other_family_speaks_its_own() {
+    let v6 = |n: u16| SocketAddr::from(([0x2600, n, 1, 0, 0, 0, 0, 1], 6881));
+    let mut node = Dht::new(START, DhtConfig::new(Family::V6, [1; 32]));
+    let mut out = Outbox::new();
+    node.handle_start(START, &mut out);
+    node.handle_endpoints(START, &[v6(1), addr(1)], &mut out);
+    let sent: Vec<Effect> = out.drain().collect();
+    let [Effect::Send(to, ping)] = &sent[..] else { panic!("one ping: {sent:?}") };
+    assert_eq!(*to, v6(1));
+    let number = Packet::parse(ping).unwrap().transaction;
+    let known = NodeInfo { id: NodeId::for_ip(v6(1).ip(), [2; 20]), addr: v6(1) };
+    let answer = Response { id: known.id, ..Response::default() };
+    let answer = packet(number.as_bytes(), Body::Response(answer.into()));
+    node.handle_packet(START, v6(1), &answer, &mut out);
+    let find = query(Method::FindNode { target: NodeId([9; 20]) });
+    let told = response(&replies(&mut node, START, v6(2), &find));
+    assert_eq!((told.nodes4, told.nodes6), (None, Some(vec![known])));
+    let want = Want { v4: true, v6: false };
+    let method = Method::FindNode { target: NodeId([9; 20]) };
+    let body = Body::Query(Query { id: NodeId([3; 20]), want, method });
+    let told = response(&replies(&mut node, START, v6(3), &packet(b"bb", body)));
+    assert_eq!((told.nodes4, told.nodes6), (None, None), "only the other family was wanted");
+}
+
+#[test]
 fn answers_that_nobody_asked_for_change_nothing() {
     let mut node = started();
     let mut out = Outbox::new();

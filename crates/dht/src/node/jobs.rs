@@ -1,10 +1,11 @@
 //! The lookups under way, from the first question to the last store.
 
+mod findings;
+
 use super::{Dht, Purpose};
 use crate::announces::Announcement;
 use crate::lookup::{Lookup, LookupId, Storer};
 use crate::outbox::{Event, LookupOutcome, Outbox};
-use crate::signature::belongs;
 use crate::table::BUCKET;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -400,63 +401,5 @@ impl Dht {
             job.lookup.slow(addr);
         }
         self.drive_job(now, id, out);
-    }
-}
-
-impl Job {
-    /// Takes what was looked for out of an answer. Whether there was any.
-    fn take_findings(&mut self, id: LookupId, response: Response, out: &mut Outbox) -> bool {
-        match &self.goal {
-            Goal::Peers { info_hash, .. } | Goal::Announce { info_hash, .. } => {
-                let info_hash = *info_hash;
-                self.take_peers(id, info_hash, response, out)
-            }
-            Goal::Get { salt } => {
-                let target = self.lookup.target();
-                let Some(item) = response.item.filter(|item| belongs(item, &target, salt)) else {
-                    return false;
-                };
-                let seq = item.signed.map_or(-1, |signed| signed.seq);
-                if self.found_seq.is_none_or(|found| found < seq) {
-                    self.found_seq = Some(seq);
-                    out.event(Event::ItemFound { lookup: id, item });
-                }
-                true
-            }
-            Goal::Samples => {
-                let Some(samples) = response.samples.filter(|s| !s.hashes.is_empty()) else {
-                    return false;
-                };
-                out.event(Event::SamplesFound { lookup: id, hashes: samples.hashes });
-                true
-            }
-            Goal::Nodes { .. } | Goal::Put { .. } => false,
-        }
-    }
-
-    fn take_peers(
-        &mut self,
-        id: LookupId,
-        info_hash: WireHash,
-        response: Response,
-        out: &mut Outbox,
-    ) -> bool {
-        if let Some(scrape) = &response.scrape {
-            self.scrape.seeds.union(&scrape.seeds);
-            self.scrape.peers.union(&scrape.peers);
-        }
-        let filtered = response.scrape.is_some();
-        let values = response.values.unwrap_or_default();
-        let any = !values.is_empty();
-        let mut peers = Vec::new();
-        for peer in values {
-            if self.peers.len() < MAX_PEERS && self.peers.insert(peer) {
-                peers.push(peer);
-            }
-        }
-        if !peers.is_empty() {
-            out.event(Event::PeersFound { lookup: id, info_hash, peers });
-        }
-        any || filtered
     }
 }

@@ -87,7 +87,8 @@ pub enum Event {
     },
     /// Several nodes agree that this is our address. The node has taken an id that fits (BEP 42).
     ExternalAddress(IpAddr),
-    /// The first lookup of our own id has ended, with so many nodes in the table.
+    /// A lookup of our own id has ended, with so many nodes in the table. It comes again after a change of id, and as long as
+    /// there are few.
     Bootstrapped(usize),
     /// Nodes of the other address family, for the node that lives there (BEP 32).
     OtherFamily(Vec<NodeInfo>),

@@ -294,9 +294,6 @@ impl World {
                 let done = Happening::DiskDone { node: id, piece, want_digests };
                 self.schedule(self.now + self.config.disk, done);
             }
-            Effect::DropPiece(piece) => {
-                self.nodes[id.0].partial.remove(&piece);
-            }
             Effect::Event(Event::Complete) => self.nodes[id.0].completed_at = Some(self.now),
             Effect::Event(Event::PeerBanned(addr)) => self.nodes[id.0].banned.push(addr),
             Effect::Event(_) => {}

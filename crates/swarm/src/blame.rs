@@ -126,11 +126,6 @@ impl<P: Copy + Ord> Blame<P> {
         self.pieces.get(&piece).is_some_and(|f| f.attempts >= SUSPECT_AFTER)
     }
 
-    /// Forgets a piece whose data nobody wants any more.
-    pub fn on_dropped(&mut self, piece: PieceIndex) {
-        self.forget(piece);
-    }
-
     fn forget(&mut self, piece: PieceIndex) -> Option<Failed<P>> {
         let failed = self.pieces.remove(&piece)?;
         self.records -= failed.records.len();

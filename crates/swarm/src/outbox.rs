@@ -68,8 +68,6 @@ pub enum Effect {
         /// earlier attempt was bad and the culprit is sought.
         want_digests: bool,
     },
-    /// Throw away the received blocks of a piece (it is no longer wanted).
-    DropPiece(PieceIndex),
     /// Something the user may want to know.
     Event(Event),
 }

@@ -69,7 +69,6 @@ impl TorrentShell {
                 Effect::VerifyPiece { piece, want_digests } => {
                     self.verify_piece(live, piece, want_digests);
                 }
-                Effect::DropPiece(piece) => live.pieces.drop_piece(piece),
                 Effect::Event(event) => self.on_event(event, now),
             }
         }

@@ -44,11 +44,6 @@ impl PieceBuffers {
         self.pieces.entry(block.piece).or_default().on_disk.push(block);
     }
 
-    /// Forgets a piece and its blocks.
-    pub(super) fn drop_piece(&mut self, piece: PieceIndex) {
-        self.pieces.remove(&piece);
-    }
-
     /// Takes the blocks of a piece out to be verified. `None` while some are on their way to the disk: then
     /// [`PieceBuffers::spilled`] tells when it can be done.
     pub(super) fn take_to_verify(

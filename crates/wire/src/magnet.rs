@@ -1,10 +1,12 @@
 //! Magnet links (BEP 9, BEP 53): a torrent named by its info-hash, with hints where to find peers.
 //!
-//! `magnet:?xt=urn:btih:HASH&dn=NAME&tr=TRACKER`. The hashes and the selection must be right, or the link is
+//! `magnet:?xt=urn:btih:HASH&dn=NAME&tr=TRACKER`. A link may instead follow an item of the DHT that names the torrent and can
+//! change (BEP 46): [`MagnetLink`] reads both kinds. Hashes, keys and the selection must be right, or the link is
 //! refused with the name of the wrong part. The rest are hints, of which those that make no sense are left out.
 //! Parameters of no meaning to us are ignored, as are all beyond the bounds below.
 
 use crate::id::{InfoHashV1, InfoHashV2, InfoHashes};
+use crate::krpc::{MAX_SALT, PublicKey};
 use crate::metainfo::Metainfo;
 use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
@@ -14,6 +16,10 @@ use core::ops::RangeInclusive;
 use core::str::FromStr;
 use data_encoding::{BASE32_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+mod mutable;
+
+pub use mutable::{MagnetLink, MutableMagnet};
 
 /// Longest link, in bytes.
 pub const MAX_LINK_BYTES: usize = 64 << 10;
@@ -71,6 +77,21 @@ pub enum MagnetError {
     /// A v2 info-hash that is none.
     #[error("`xt=urn:btmh:{0}`: a v2 info-hash is `1220` and 64 hexadecimal digits")]
     HashV2(String),
+    /// No info-hash but an item that names one (BEP 46), where a torrent itself was to be named.
+    #[error(
+        "the magnet link names no torrent, only an item of the DHT that does (`xs=urn:btpk:`), \
+         and to follow one is not supported yet"
+    )]
+    OnlyMutable,
+    /// A public key that is none.
+    #[error("`xs=urn:btpk:{0}`: a public key has 64 hexadecimal digits")]
+    PublicKey(String),
+    /// The salt of an item that is none.
+    #[error("`s={0}`: a salt is hexadecimal, two digits for each of at most {MAX_SALT} bytes")]
+    Salt(String),
+    /// Two different keys or salts.
+    #[error("the magnet link names two different items of the DHT in `xs` and `s`")]
+    TwoItems,
     /// Two different hashes of the same kind.
     #[error("the magnet link names two different torrents in `xt`")]
     TwoTorrents,
@@ -118,25 +139,19 @@ impl Magnet {
         hashes.map(Self::new).ok_or_else(|| MagnetError::BareHash(excerpt(text)))
     }
 
-    /// Reads a link.
+    /// Reads a link to a torrent. What a link that follows an item (BEP 46) says of the torrent itself is read and the
+    /// item passed over; [`MagnetLink::parse`] reads both.
     ///
     /// # Errors
     /// If it is not a magnet link, names no torrent, or a part that cannot be ignored is malformed.
     pub fn parse(link: &str) -> Result<Self, MagnetError> {
-        let link = link.trim();
-        if link.len() > MAX_LINK_BYTES {
-            return Err(MagnetError::TooLong(link.len()));
+        match MagnetLink::parse(link)? {
+            MagnetLink::Torrent(magnet) => Ok(magnet),
+            MagnetLink::Mutable(followed) => {
+                let hashes = followed.hashes.ok_or(MagnetError::OnlyMutable)?;
+                Ok(followed.into_magnet(hashes))
+            }
         }
-        let query = link.split_at_checked(8).filter(|(s, _)| s.eq_ignore_ascii_case("magnet:?"));
-        let (_, query) = query.ok_or(MagnetError::Scheme)?;
-        // A fragment is no part of a query (RFC 3986).
-        let query = query.split('#').next().unwrap_or_default();
-        let mut parts = Parts::default();
-        for parameter in query.split('&') {
-            let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            parts.take(&key.to_ascii_lowercase(), value)?;
-        }
-        parts.finish()
     }
 }
 
@@ -152,6 +167,9 @@ impl FromStr for Magnet {
 struct Parts {
     v1: Option<InfoHashV1>,
     v2: Option<InfoHashV2>,
+    item: Option<PublicKey>,
+    /// `s` as it stands, up to two that differ; only with a key is it a salt.
+    salts: Vec<String>,
     name: Option<String>,
     trackers: Vec<String>,
     web_seeds: Vec<String>,
@@ -168,6 +186,8 @@ impl Parts {
         };
         match base {
             "xt" => self.take_topic(&decode(value))?,
+            "xs" => self.take_source(&decode(value))?,
+            "s" => self.take_salt(&decode(value)),
             "dn" if self.name.is_none() => self.name = name(value),
             "tr" => push(&mut self.trackers, url(value)),
             "ws" => push(&mut self.web_seeds, url(value)),
@@ -212,15 +232,20 @@ impl Parts {
         Ok(())
     }
 
-    fn finish(self) -> Result<Magnet, MagnetError> {
-        let hashes = match (self.v1, self.v2) {
-            (Some(v1), Some(v2)) => InfoHashes::hybrid(v1, v2),
-            (Some(v1), None) => InfoHashes::v1_only(v1),
-            (None, Some(v2)) => InfoHashes::v2_only(v2),
-            (None, None) => return Err(MagnetError::NoHash),
-        };
+    /// The info-hashes, if there are any.
+    const fn hashes(&self) -> Option<InfoHashes> {
+        match (self.v1, self.v2) {
+            (Some(v1), Some(v2)) => Some(InfoHashes::hybrid(v1, v2)),
+            (Some(v1), None) => Some(InfoHashes::v1_only(v1)),
+            (None, Some(v2)) => Some(InfoHashes::v2_only(v2)),
+            (None, None) => None,
+        }
+    }
+
+    /// All but the item.
+    fn into_magnet(self, hashes: InfoHashes) -> Magnet {
         let Self { name, trackers, web_seeds, peers, .. } = self;
-        Ok(Magnet { hashes, name, trackers, web_seeds, peers, select: merged(self.select) })
+        Magnet { hashes, name, trackers, web_seeds, peers, select: merged(self.select) }
     }
 }
 
@@ -322,36 +347,58 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Writes the canonical link, which every client understands.
 impl fmt::Display for Magnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "magnet:?";
-        let mut next = || core::mem::replace(&mut separator, "&");
-        if let Some(v1) = self.hashes.v1() {
-            write!(f, "{}xt=urn:btih:{v1}", next())?;
-        }
-        if let Some(v2) = self.hashes.v2() {
-            write!(f, "{}xt=urn:btmh:1220{}", next(), HEXLOWER.encode(&v2.0))?;
-        }
-        let escape = |text| utf8_percent_encode(text, ESCAPED);
-        if let Some(name) = &self.name {
-            write!(f, "&dn={}", escape(name))?;
-        }
-        for tracker in &self.trackers {
-            write!(f, "&tr={}", escape(tracker))?;
-        }
-        for seed in &self.web_seeds {
-            write!(f, "&ws={}", escape(seed))?;
-        }
-        for peer in &self.peers {
-            write!(f, "&x.pe={peer}")?;
-        }
-        for (i, range) in self.select.iter().enumerate() {
-            f.write_str(if i == 0 { "&so=" } else { "," })?;
-            write!(f, "{}", range.start())?;
-            if range.start() < range.end() {
-                write!(f, "-{}", range.end())?;
-            }
-        }
-        Ok(())
+        write_hashes(f, &self.hashes, "magnet:?")?;
+        let Self { name, trackers, web_seeds, peers, select, .. } = self;
+        write_hints(f, name.as_deref(), trackers, web_seeds, peers, select)
     }
+}
+
+/// The `xt`, the first of them behind `separator`.
+fn write_hashes(
+    f: &mut fmt::Formatter<'_>,
+    hashes: &InfoHashes,
+    mut separator: &str,
+) -> fmt::Result {
+    let mut next = || core::mem::replace(&mut separator, "&");
+    if let Some(v1) = hashes.v1() {
+        write!(f, "{}xt=urn:btih:{v1}", next())?;
+    }
+    if let Some(v2) = hashes.v2() {
+        write!(f, "{}xt=urn:btmh:1220{}", next(), HEXLOWER.encode(&v2.0))?;
+    }
+    Ok(())
+}
+
+/// All that may stand behind what is named.
+fn write_hints(
+    f: &mut fmt::Formatter<'_>,
+    name: Option<&str>,
+    trackers: &[String],
+    web_seeds: &[String],
+    peers: &[PeerHint],
+    select: &[RangeInclusive<u32>],
+) -> fmt::Result {
+    let escape = |text| utf8_percent_encode(text, ESCAPED);
+    if let Some(name) = name {
+        write!(f, "&dn={}", escape(name))?;
+    }
+    for tracker in trackers {
+        write!(f, "&tr={}", escape(tracker))?;
+    }
+    for seed in web_seeds {
+        write!(f, "&ws={}", escape(seed))?;
+    }
+    for peer in peers {
+        write!(f, "&x.pe={peer}")?;
+    }
+    for (i, range) in select.iter().enumerate() {
+        f.write_str(if i == 0 { "&so=" } else { "," })?;
+        write!(f, "{}", range.start())?;
+        if range.start() < range.end() {
+            write!(f, "-{}", range.end())?;
+        }
+    }
+    Ok(())
 }
 
 /// `host:port`, or `[address]:port` for IPv6.

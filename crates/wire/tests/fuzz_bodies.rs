@@ -73,9 +73,10 @@ fn torrents() -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-const LINKS: [&str; 2] = [
+const LINKS: [&str; 3] = [
     "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&dn=a%20b&tr=udp%3A%2F%2Fa%3A1&x.pe=[::1]:1&so=0,2-4",
     "0123456789abcdef0123456789abcdef01234567",
+    "magnet:?xs=urn:btpk:8543d3e6115f0f98c944077a4493dcd543e49c739fd998550a1f614ab36ed63e&s=6e&dn=followed",
 ];
 
 /// Streams of peers.

@@ -147,7 +147,87 @@ fn the_link_of_a_torrent() {
     );
 }
 
+const KEY: &str = "8543d3e6115f0f98c944077a4493dcd543e49c739fd998550a1f614ab36ed63e";
+
+fn followed(link: &str) -> MutableMagnet {
+    match MagnetLink::parse(link) {
+        Ok(MagnetLink::Mutable(followed)) => followed,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn links_that_follow_an_item() {
+    // The vectors of BEP 46.
+    let plain = followed(&format!("magnet:?xs=urn:btpk:{KEY}"));
+    assert_eq!((&plain.salt[..], plain.hashes), (&[][..], None));
+    assert_eq!(plain.target().to_string(), "cc3f9d90b572172053626f9980ce261a850d050b");
+    let salted = followed(&format!("magnet:?xs=urn:btpk:{KEY}&s=6e"));
+    assert_eq!(salted.salt, b"n");
+    assert_eq!(salted.target().to_string(), "59ee7c2cb9b4f7eb1986ee2d18fd2fdb8a56554f");
+    let upper = format!("magnet:?S=6E&XS.1=URN%3ABTPK:{}&s=6e&s.2=6e", KEY.to_uppercase());
+    assert_eq!(followed(&upper), salted);
+    assert_eq!(followed(&format!("magnet:?xs=http://a/b&xs=urn:btpk:{KEY}&s=")), plain);
+    let hinted =
+        format!("magnet:?xs=urn:btpk:{KEY}&s=6e&xt=urn:btih:{V1}&dn=n&tr=udp://t&so=1-2,3");
+    let hinted = followed(&hinted);
+    assert_eq!(hinted.hashes, Some(parse("").unwrap().hashes));
+    assert_eq!((hinted.name.as_deref(), &hinted.select[..]), (Some("n"), &[1..=3][..]));
+    assert_eq!(
+        hinted.to_string(),
+        format!("magnet:?xs=urn:btpk:{KEY}&s=6e&xt=urn:btih:{V1}&dn=n&tr=udp%3A%2F%2Ft&so=1-3")
+    );
+    let torrent = Magnet::parse(&hinted.to_string()).unwrap();
+    assert_eq!(torrent, hinted.clone().into_magnet(torrent.hashes), "what it says of the torrent");
+    assert_eq!(MagnetLink::parse(&torrent.to_string()), Ok(MagnetLink::Torrent(torrent)));
+    assert_eq!(parse("s=x&s=y").unwrap(), parse("").unwrap(), "no salt without a key");
+}
+
+#[test]
+fn errors_of_a_link_that_follows_an_item() {
+    let error = |rest: &str| MagnetLink::parse(&format!("magnet:?{rest}")).unwrap_err();
+    for bad in ["", "12", &KEY[1..], &KEY.replace('8', "g"), &format!("{KEY}00"), "é"] {
+        assert_eq!(error(&format!("xs=urn:btpk:{bad}")), MagnetError::PublicKey(bad.to_string()));
+        let beside = parse(&format!("xs=urn:btpk:{bad}"));
+        assert_eq!(beside, Err(MagnetError::PublicKey(bad.to_string())));
+    }
+    for bad in ["6", "6g", "0x6e", &"00".repeat(65)[..100]] {
+        let long = if bad.len() == 100 { "00".repeat(65) } else { bad.to_string() };
+        let error = error(&format!("xs=urn:btpk:{KEY}&s={long}"));
+        assert_eq!(error, MagnetError::Salt(bad.to_string()));
+    }
+    assert_eq!(
+        followed(&format!("magnet:?xs=urn:btpk:{KEY}&s={}", "00".repeat(64))).salt.len(),
+        64
+    );
+    let other = KEY.replace('8', "9");
+    assert_eq!(error(&format!("xs=urn:btpk:{KEY}&xs=urn:btpk:{other}")), MagnetError::TwoItems);
+    assert_eq!(error(&format!("xs=urn:btpk:{KEY}&s=01&s=02")), MagnetError::TwoItems);
+    assert_eq!(error(&format!("xt=urn:btpk:{KEY}")), MagnetError::NoHash);
+    let only = Magnet::parse(&format!("magnet:?xs=urn:btpk:{KEY}"));
+    assert_eq!(only, Err(MagnetError::OnlyMutable));
+    assert_eq!(
+        error("xs=urn:btpk:12").to_string(),
+        "`xs=urn:btpk:12`: a public key has 64 hexadecimal digits"
+    );
+    assert_eq!(
+        error(&format!("xs=urn:btpk:{KEY}&s=1")).to_string(),
+        "`s=1`: a salt is hexadecimal, two digits for each of at most 64 bytes"
+    );
+}
+
 proptest! {
+    #[test]
+    fn a_followed_item_that_is_written_is_read_again(
+        key in any::<[u8; 32]>(),
+        salt in prop::collection::vec(any::<u8>(), 0..=64),
+        v1 in any::<Option<[u8; 20]>>(),
+    ) {
+        let mut link = MutableMagnet::new(PublicKey(key), salt);
+        link.hashes = v1.map(|v1| InfoHashes::v1_only(InfoHashV1(v1)));
+        prop_assert_eq!(MagnetLink::parse(&link.to_string()), Ok(MagnetLink::Mutable(link)));
+    }
+
     #[test]
     fn what_is_written_is_read_again(
         v1 in any::<Option<[u8; 20]>>(),

@@ -1,7 +1,7 @@
 //! The info dictionary: which version it is, whether it adds up, and what its pieces hash to.
 
 use super::files::{self, FileList};
-use super::merkle::{self, Hash};
+use super::merkle::{Hash, UpperLayers};
 use super::path::{self, PathRules};
 use super::{FileEntry, Info, InfoInner, MAX_PIECE_LEN, MAX_PIECES, MetainfoError};
 use crate::bencode::Dict;
@@ -48,10 +48,14 @@ pub(super) fn read(raw: &RawInfo<'_, '_>) -> Result<Info, MetainfoError> {
     }
     let layout = if v1 { layout_v1(&list, piece_len)? } else { layout_v2(&list, piece_len)? };
     let pieces_v1 = if v1 { pieces_v1(dict, layout.count())? } else { 0..0 };
-    let piece_roots = match raw.layers {
-        Some(layers) if v2 => piece_roots(layers, &list.files, &layout)?,
+    let layers = match raw.layers {
+        Some(layers) if v2 => {
+            let by_root: BTreeMap<&[u8], _> = layers.into_iter().collect();
+            let layer = |root: &Hash| by_root.get(&root[..])?.as_bytes();
+            read_layers(layer, &list.files, &layout)?
+        }
         None if v2 && raw.need_layers => no_layers(&list.files, piece_len)?,
-        _ => Box::default(),
+        _ => PieceLayers::default(),
     };
     let stored = list.files.iter_mut().filter(|f| !f.attributes.padding);
     path::resolve_collisions(stored.map(|f| &mut f.path), raw.rules)?;
@@ -68,7 +72,7 @@ pub(super) fn read(raw: &RawInfo<'_, '_>) -> Result<Info, MetainfoError> {
         source: super::parse::text(dict, b"source.utf-8", b"source").map(Into::into),
         total_len,
         pieces_v1,
-        piece_roots,
+        layers,
     })))
 }
 
@@ -163,38 +167,53 @@ fn pieces_v1(dict: Dict<'_, '_>, count: u32) -> Result<Range<usize>, MetainfoErr
     Ok(end - pieces.len()..end)
 }
 
-/// The v2 hash of each piece, once every layer has been seen to belong to its file.
-fn piece_roots(
-    layers: Dict<'_, '_>,
+/// What the piece layers of a v2 torrent say.
+#[derive(Clone, Default)]
+pub(super) struct PieceLayers {
+    /// The v2 hash of each piece; empty for a v1 torrent and where the layers are not known.
+    pub(super) roots: Box<[Hash]>,
+    /// By the first piece of their file, in order: of files so long that proofs would take too much hashing.
+    pub(super) upper: Box<[(u32, UpperLayers)]>,
+}
+
+/// Takes the layers in, once each has been seen to belong to its file.
+pub(super) fn read_layers<'a>(
+    layer_of: impl Fn(&Hash) -> Option<&'a [u8]>,
     files: &[FileEntry],
     layout: &PieceLayout,
-) -> Result<Box<[Hash]>, MetainfoError> {
+) -> Result<PieceLayers, MetainfoError> {
     let wrong = |file: &FileEntry| MetainfoError::PieceLayer(file.path.to_string());
-    let by_root: BTreeMap<&[u8], _> = layers.into_iter().collect();
     let piece_len = layout.piece_len();
     let mut roots = Vec::with_capacity(layout.count() as usize);
+    let mut uppers = Vec::new();
     for file in files.iter().filter(|f| f.len > 0 && !f.attributes.padding) {
         let root = file.pieces_root.ok_or(wrong(file))?;
         if file.len <= u64::from(piece_len) {
             roots.push(root);
             continue;
         }
-        let layer = by_root.get(&root[..]).and_then(|v| v.as_bytes()).ok_or(wrong(file))?;
-        let (layer, rest) = layer.as_chunks::<32>();
+        let (layer, rest) = layer_of(&root).ok_or(wrong(file))?.as_chunks::<32>();
         let pieces = file.len.div_ceil(u64::from(piece_len));
-        let fits = rest.is_empty() && layer.len() as u64 == pieces;
-        if !fits || merkle::root_of_layer(layer, piece_len) != root {
+        if !rest.is_empty() || layer.len() as u64 != pieces {
             return Err(wrong(file));
+        }
+        let upper = UpperLayers::new(layer, piece_len);
+        if upper.root() != Some(&root) {
+            return Err(wrong(file));
+        }
+        if upper.is_worth_keeping() {
+            let first = u32::try_from(roots.len()).expect("pieces are counted in 32 bits");
+            uppers.push((first, upper));
         }
         roots.extend_from_slice(layer);
     }
-    Ok(roots.into())
+    Ok(PieceLayers { roots: roots.into(), upper: uppers.into() })
 }
 
 /// A file may leave the layers out only if none of its files has more than one piece.
-fn no_layers(files: &[FileEntry], piece_len: u32) -> Result<Box<[Hash]>, MetainfoError> {
+fn no_layers(files: &[FileEntry], piece_len: u32) -> Result<PieceLayers, MetainfoError> {
     match files.iter().find(|f| f.len > u64::from(piece_len)) {
         Some(file) => Err(MetainfoError::PieceLayer(file.path.to_string())),
-        None => Ok(Box::default()),
+        None => Ok(PieceLayers::default()),
     }
 }

@@ -4,6 +4,11 @@
 //! last of which may be short; leaves beyond the file are 32 zero bytes, up to a power of two. The layer whose
 //! hashes each cover one piece is what a `.torrent` carries as the file's *piece layer*.
 
+mod proof;
+
+pub(super) use proof::{LayerTree, UpperLayers};
+pub use proof::{piece_layer_request, proven};
+
 use crate::id::BLOCK_LEN;
 use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
@@ -60,9 +65,7 @@ pub fn piece_root(blocks: &[Hash], leaves: u32) -> Hash {
 /// If `piece_len` is not a power of two of at least 16 KiB.
 #[must_use]
 pub fn root_of_layer(layer: &[Hash], piece_len: u32) -> Hash {
-    let levels = leaves_per_piece(piece_len).trailing_zeros();
-    let empty_piece = (0..levels).fold(EMPTY_LEAF, |hash, _| parent(&hash, &hash));
-    root(layer, empty_piece, 0)
+    root(layer, proof::empty_piece(piece_len), 0)
 }
 
 /// Leaves in the tree of a file that is no longer than a piece.

@@ -13,6 +13,7 @@ mod encode;
 mod error;
 mod files;
 mod info;
+mod layers;
 pub mod merkle;
 mod parse;
 pub mod path;
@@ -69,6 +70,7 @@ pub struct Metainfo {
 pub struct Info(Arc<InfoInner>);
 
 /// Kept small, since a seedbox holds thousands: the v1 piece hashes are not copied out of `raw`.
+#[derive(Clone)]
 struct InfoInner {
     raw: Box<[u8]>,
     hashes: InfoHashes,
@@ -82,8 +84,7 @@ struct InfoInner {
     total_len: u64,
     /// Where the v1 hashes stand in `raw`; empty for a v2 torrent.
     pieces_v1: Range<usize>,
-    /// The v2 hash of each piece; empty for a v1 torrent and where the layers are not known.
-    piece_roots: Box<[merkle::Hash]>,
+    layers: info::PieceLayers,
 }
 
 /// What one piece must hash to: the seam between v1 and v2.
@@ -217,29 +218,10 @@ impl Info {
                 Some(PieceHash::V2 { root, leaves: merkle::leaves_of_small_file(len) })
             }
             _ => {
-                let root = *self.0.piece_roots.get(piece.as_usize())?;
+                let root = *self.0.layers.roots.get(piece.as_usize())?;
                 Some(PieceHash::V2 { root, leaves: merkle::leaves_per_piece(piece_len) })
             }
         }
-    }
-
-    /// The piece layer of `file` (BEP 52): one hash for each of its pieces. `None` if the file has no more than
-    /// one piece, the torrent is v1, or the layers are not known.
-    #[must_use]
-    pub fn piece_layer(&self, file: FileIndex) -> Option<&[merkle::Hash]> {
-        let pieces = self.pieces_of_file(file);
-        if pieces.len() < 2 {
-            return None;
-        }
-        self.0.piece_roots.get(pieces.start as usize..pieces.end as usize)
-    }
-
-    /// Whether a hash is known for every piece. False only for a v2 info dictionary that came without layers.
-    #[must_use]
-    pub fn has_all_hashes(&self) -> bool {
-        !self.0.pieces_v1.is_empty()
-            || self.0.piece_roots.len() == self.0.layout.count() as usize
-            || self.0.files.iter().all(|f| f.len <= u64::from(self.0.layout.piece_len()))
     }
 
     /// The files that `piece` overlaps, as a range of indices (empty files inside it included).

@@ -3,6 +3,8 @@ use super::path::{PathError, PathRules};
 use super::*;
 use crate::bencode::{DictEncoder, Encoder, Fault};
 use crate::id::BLOCK_LEN;
+use crate::peer::hashes::HashRequest;
+use alloc::collections::BTreeMap;
 use proptest::prelude::*;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
@@ -339,6 +341,45 @@ fn a_v2_torrent() {
     assert!(!alone.has_all_hashes() && info.has_all_hashes());
     assert_eq!(alone.piece_hash(PieceIndex(0)), info.piece_hash(PieceIndex(0)));
     assert_eq!((alone.piece_hash(PieceIndex(1)), alone.piece_layer(FileIndex(2))), (None, None));
+}
+
+#[test]
+fn piece_layers_are_put_back_where_they_belong_and_given_in_parts() {
+    let piece = u64::from(PIECE);
+    // The long one has enough pieces for its upper layers to be kept.
+    let bytes = v2(&[("a", 3 * piece), ("b", 5), ("c", 700 * piece)], |_| {});
+    let info = Metainfo::parse(&bytes).unwrap().info;
+    let alone = Info::parse(info.raw()).unwrap();
+    assert!(info.has_piece_layers() && !alone.has_piece_layers());
+    let files: Vec<_> = alone.layered_files().into_values().collect();
+    assert_eq!(files.len(), 2);
+    let layer = |(root, (file, pieces)): (Hash, (FileIndex, u32))| {
+        let layer = info.piece_layer(file).unwrap().to_vec();
+        assert_eq!(layer.len(), pieces as usize);
+        (root, layer)
+    };
+    let mut layers: BTreeMap<_, _> = alone.layered_files().into_iter().map(layer).collect();
+    let whole = alone.with_piece_layers(&layers).unwrap();
+    assert!(whole.has_all_hashes() && whole.has_piece_layers());
+    assert_eq!(whole.piece_layer(FileIndex(2)), info.piece_layer(FileIndex(2)));
+    for (root, (file, pieces)) in alone.layered_files() {
+        for first in (0..pieces).step_by(512) {
+            let request = merkle::piece_layer_request(root, PIECE, pieces, first);
+            let hashes = whole.answer_hashes(file, &request).unwrap();
+            assert!(merkle::proven(&request, &hashes).is_some(), "{pieces} pieces, {first}");
+            assert_eq!(alone.answer_hashes(file, &request), None, "not known");
+            assert_eq!(whole.answer_hashes(FileIndex(1), &request), None, "of another file");
+            let below = HashRequest { base: 0, ..request };
+            assert_eq!(whole.answer_hashes(file, &below), None, "below the piece layer");
+        }
+    }
+    let first = layers.first_entry().unwrap();
+    let layer = first.into_mut();
+    layer[0][0] ^= 1;
+    assert!(matches!(alone.with_piece_layers(&layers), Err(MetainfoError::PieceLayer(_))));
+    layers.pop_first();
+    assert!(matches!(alone.with_piece_layers(&layers), Err(MetainfoError::PieceLayer(_))));
+    assert!(Metainfo::parse(&v1(4, &[(&["x"], 4, "")])).unwrap().info.has_piece_layers());
 }
 
 #[test]

@@ -16,17 +16,24 @@
 //! | bitfield | 1 + pieces / 8 rounded up; while the number of pieces is unknown, at most that of 2^21 pieces |
 //! | piece | 9 + 1 to 128 KiB |
 //! | extended | 2 bytes to 1 MiB |
+//! | hash request, hash reject | 49 |
+//! | hashes | 49 + 32 for each of 1 to 560 hashes |
 //! | any other id | at most 32 KiB, and skipped |
 
+use super::hashes::{HashRequest, MAX_HASHES, MAX_UNCLES, REQUEST_LEN};
 use super::message::{Message, PIECE_HEADER_LEN, id};
 use crate::id::{BlockRef, MAX_BLOCK_LEN, PieceIndex};
 
 /// Longest extended message, in bytes, id included.
 pub const MAX_EXTENDED_LEN: u32 = 1024 * 1024;
 
-/// Longest message of an unknown id that is skipped, in bytes, id included. The longest message of any BEP that
-/// we do not speak, `hashes` of BEP 52, has about 17 KiB.
+/// Longest message of an unknown id that is skipped, in bytes, id included. No BEP has a longer one.
 pub const MAX_UNKNOWN_LEN: u32 = 32 * 1024;
+
+/// Length of a message that is a hash request and nothing else, id included, in bytes.
+const HASH_REQUEST_LEN: u32 = 49;
+
+const _: () = assert!(HASH_REQUEST_LEN as usize == 1 + REQUEST_LEN);
 
 /// Most pieces a torrent can have.
 const MAX_PIECES: u32 = 1 << 21;
@@ -92,7 +99,7 @@ impl FrameDecoder {
         Self { pieces }
     }
 
-    /// Says what `buf` begins with. Allocates only for a bitfield or an extended message that is complete.
+    /// Says what `buf` begins with. Allocates only for a bitfield, an extended message or one of hashes that is complete.
     ///
     /// # Errors
     /// If the message has a length that its id does not allow.
@@ -151,6 +158,10 @@ impl FrameDecoder {
             id::PORT => len == 3,
             id::PIECE => (10..=9 + MAX_BLOCK_LEN).contains(&len),
             id::EXTENDED => len >= 2,
+            id::HASH_REQUEST | id::HASH_REJECT => len == HASH_REQUEST_LEN,
+            id::HASHES => len.checked_sub(HASH_REQUEST_LEN).is_some_and(|hashes| {
+                hashes % 32 == 0 && (1..=MAX_HASHES + MAX_UNCLES).contains(&(hashes / 32))
+            }),
             id::BITFIELD => match self.pieces {
                 Some(pieces) => len == 1 + pieces.div_ceil(8),
                 None => len <= 1 + MAX_PIECES / 8,
@@ -180,6 +191,13 @@ fn parse(id: u8, body: &[u8]) -> Option<Message> {
         id::PORT => Message::Port(u16::from_be_bytes([body[0], body[1]])),
         id::BITFIELD => Message::Bitfield(body.into()),
         id::EXTENDED => Message::Extended { id: body[0], payload: body[1..].into() },
+        id::HASH_REQUEST => Message::HashRequest(HashRequest::parse(body.first_chunk()?).into()),
+        id::HASH_REJECT => Message::HashReject(HashRequest::parse(body.first_chunk()?).into()),
+        id::HASHES => {
+            let (request, hashes) = body.split_first_chunk()?;
+            let (hashes, _) = hashes.as_chunks::<32>();
+            Message::Hashes { request: HashRequest::parse(request).into(), hashes: hashes.into() }
+        }
         _ => return None,
     })
 }

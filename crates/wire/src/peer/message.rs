@@ -1,9 +1,11 @@
-//! Peer messages and their bytes (BEP 3, 5, 6, 10).
+//! Peer messages and their bytes (BEP 3, 5, 6, 10, 52).
 //!
 //! Every message is a length (four bytes, big-endian, itself not counted), an id and a body; a keep-alive is
 //! a length of zero. [`super::frame`] reads them.
 
+use super::hashes::{HashRequest, REQUEST_LEN};
 use crate::id::{BlockRef, PieceIndex};
+use crate::metainfo::merkle::Hash;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -28,6 +30,9 @@ pub(super) mod id {
     pub(crate) const REJECT: u8 = 16;
     pub(crate) const ALLOWED_FAST: u8 = 17;
     pub(crate) const EXTENDED: u8 = 20;
+    pub(crate) const HASH_REQUEST: u8 = 21;
+    pub(crate) const HASHES: u8 = 22;
+    pub(crate) const HASH_REJECT: u8 = 23;
 }
 
 /// A message of the peer protocol, except `piece`, whose payload never passes through a core.
@@ -70,13 +75,24 @@ pub enum Message {
         /// The rest of the message.
         payload: Box<[u8]>,
     },
+    /// A request for part of a file's hash tree (BEP 52).
+    HashRequest(Box<HashRequest>),
+    /// Part of a file's hash tree (BEP 52).
+    Hashes {
+        /// What was asked for.
+        request: Box<HashRequest>,
+        /// The run, then the uncles from the lowest to that next to the root.
+        hashes: Box<[Hash]>,
+    },
+    /// A hash request that will not be answered (BEP 52).
+    HashReject(Box<HashRequest>),
 }
 
 impl Message {
     /// Appends the message to `out`, length prefix included.
     ///
     /// # Panics
-    /// If a bitfield or an extended payload is 4 GiB or longer, which no value we build comes near.
+    /// If a bitfield, an extended payload or a list of hashes is 4 GiB or longer, which no value we build comes near.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::KeepAlive => out.extend_from_slice(&[0; 4]),
@@ -98,6 +114,9 @@ impl Message {
             }
             Self::Bitfield(bytes) => with_bytes(&[id::BITFIELD], bytes, out),
             Self::Extended { id, payload } => with_bytes(&[id::EXTENDED, *id], payload, out),
+            Self::HashRequest(request) => with_hashes(id::HASH_REQUEST, request, &[], out),
+            Self::Hashes { request, hashes } => with_hashes(id::HASHES, request, hashes, out),
+            Self::HashReject(request) => with_hashes(id::HASH_REJECT, request, &[], out),
         }
     }
 }
@@ -141,6 +160,13 @@ fn with_bytes(head: &[u8], body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(body);
 }
 
+fn with_hashes(id: u8, request: &HashRequest, hashes: &[Hash], out: &mut Vec<u8>) {
+    let mut head = Vec::with_capacity(1 + REQUEST_LEN);
+    head.push(id);
+    request.encode(&mut head);
+    with_bytes(&head, hashes.as_flattened(), out);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +193,13 @@ mod tests {
             bytes(&Message::Extended { id: 3, payload: (*b"de").into() }),
             [0, 0, 0, 4, 20, 3, b'd', b'e']
         );
+        let request = HashRequest { root: [9; 32], base: 1, index: 512, len: 2, proof_layers: 9 };
+        let body = [0, 0, 0, 1, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 9];
+        let head = |len, id| [&[0, 0, 0, len, id][..], &[9; 32], &body].concat();
+        assert_eq!(bytes(&Message::HashRequest(request.into())), head(49, 21));
+        assert_eq!(bytes(&Message::HashReject(request.into())), head(49, 23));
+        let hashes = Message::Hashes { request: request.into(), hashes: [[3; 32]; 2].into() };
+        assert_eq!(bytes(&hashes), [head(113, 22), [3; 64].to_vec()].concat());
         assert_eq!(encode_piece_header(block), [0, 0, 0x20, 9, 7, 0, 0, 0, 1, 0, 0, 0x40, 0]);
     }
 }

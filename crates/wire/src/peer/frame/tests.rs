@@ -29,6 +29,11 @@ fn lengths_are_judged_before_the_body_arrives() {
     bad(KNOWN, 3, id::BITFIELD);
     bad(KNOWN, 5, id::BITFIELD);
     bad(UNKNOWN, 2 + (1 << 18), id::BITFIELD);
+    bad(KNOWN, 48, id::HASH_REQUEST);
+    bad(KNOWN, 50, id::HASH_REJECT);
+    bad(KNOWN, 49, id::HASHES);
+    bad(KNOWN, 49 + 33, id::HASHES);
+    bad(KNOWN, 49 + 32 * 561, id::HASHES);
     bad(KNOWN, 1 + MAX_UNKNOWN_LEN, 99);
     // So long that the id does not matter.
     assert_eq!(KNOWN.decode(&[0xff, 0xff, 0xff, 0xff]), Err(FrameError::TooLong { len: u32::MAX }));
@@ -43,6 +48,7 @@ fn the_longest_legal_messages_are_waited_for() {
     need(KNOWN, MAX_EXTENDED_LEN, id::EXTENDED, MAX_FRAME_LEN);
     need(KNOWN, 4, id::BITFIELD, 8);
     need(UNKNOWN, 1 + (1 << 18), id::BITFIELD, 5 + (1 << 18));
+    need(KNOWN, 49 + 32 * 560, id::HASHES, 53 + 32 * 560);
     need(KNOWN, MAX_UNKNOWN_LEN, 99, 4 + MAX_UNKNOWN_LEN as usize);
 }
 
@@ -118,6 +124,17 @@ fn any_block() -> impl Strategy<Value = BlockRef> {
     })
 }
 
+fn hash_request() -> impl Strategy<Value = HashRequest> {
+    let numbers = any::<([u8; 32], u32, u32, u32, u32)>();
+    numbers.prop_map(|(root, base, index, len, proof_layers)| HashRequest {
+        root,
+        base,
+        index,
+        len,
+        proof_layers,
+    })
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         Just(Message::KeepAlive),
@@ -137,6 +154,11 @@ fn any_message() -> impl Strategy<Value = Message> {
         any::<[u8; 3]>().prop_map(|b| Message::Bitfield(b.into())),
         (any::<u8>(), any::<Vec<u8>>())
             .prop_map(|(id, payload)| Message::Extended { id, payload: payload.into() }),
+        hash_request().prop_map(|request| Message::HashRequest(request.into())),
+        hash_request().prop_map(|request| Message::HashReject(request.into())),
+        (hash_request(), proptest::collection::vec(any::<[u8; 32]>(), 1..20)).prop_map(
+            |(request, hashes)| Message::Hashes { request: request.into(), hashes: hashes.into() }
+        ),
     ]
 }
 

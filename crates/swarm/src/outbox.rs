@@ -50,8 +50,8 @@ impl Outbox {
 pub enum Effect {
     /// Append a message to the peer's stream.
     Send(PeerKey, Message),
-    /// The peer has requests to be served: pull them with [`crate::Torrent::poll_metadata`] and
-    /// [`crate::Torrent::poll_serve`] as its stream has room.
+    /// The peer has requests to be served: pull them with [`crate::Torrent::poll_metadata`],
+    /// [`crate::Torrent::poll_hashes`] and [`crate::Torrent::poll_serve`] as its stream has room.
     ServeReady(PeerKey),
     /// Close the connection. The core has forgotten the peer already and takes no input of it any more.
     Disconnect(PeerKey, DisconnectReason),

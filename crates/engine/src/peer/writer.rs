@@ -100,7 +100,8 @@ fn fill(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: Instant) {
             }
             return;
         }
-        if let Some(message) = live.core.poll_metadata(now, peer.key) {
+        let metadata = live.core.poll_metadata(now, peer.key);
+        if let Some(message) = metadata.or_else(|| live.core.poll_hashes(now, peer.key)) {
             peer.send(&message);
             continue;
         }

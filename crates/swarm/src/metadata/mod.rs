@@ -11,18 +11,22 @@
 //! - Honest peers are never convicted. Liars are asked for a bounded number of pieces: each at most twice for the
 //!   whole. A group, and a peer asked alone, has its place for a time that follows from the length, if others wait.
 //!
+//! The info dictionary of a v2 torrent leaves out its piece layers: [`LayerFetch`] fetches them when it is there.
+//!
 //! Bounds: [`MAX_PEERS`]; [`MAX_METADATA_LEN`](samara_wire::peer::extension::MAX_METADATA_LEN) each; pieces are kept
 //! for at most [`MAX_GROUPS`] groups and [`MAX_ALONE`] peers asked alone.
 
 mod assembly;
 mod choose;
+mod layers;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 pub use assembly::is_named;
 use assembly::{Assembly, Evidence};
+pub use layers::{LayerFetch, PieceLayers};
 use samara_wire::id::InfoHashes;
 use samara_wire::peer::extension::ExtensionHandshake;
 use samara_wire::peer::message::Message;
@@ -58,15 +62,15 @@ const PAUSE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FetchKey(pub u32);
 
-/// One thing the caller is to do.
+/// One thing the caller is to do. `T` is what is fetched.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum FetchEffect {
+pub enum FetchEffect<T = Vec<u8>> {
     /// Send a message.
     Send(FetchKey, Message),
     /// Close the connection; the peer is forgotten already.
     Drop(FetchKey, FetchFault),
-    /// Here it is: the info dictionary, by its hash. Nothing is fetched any more.
-    Done(Vec<u8>),
+    /// Here it is, proven by its hash. Nothing is fetched any more.
+    Done(T),
 }
 
 /// Why a peer is of no use.

@@ -6,6 +6,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
 use samara_wire::id::{InfoHashV1, InfoHashV2};
+use samara_wire::metainfo::Info;
 use samara_wire::peer::ut_metadata::pieces_of;
 use sha2::Sha256;
 
@@ -19,6 +20,44 @@ fn raw(len: usize) -> Vec<u8> {
 
 fn hashes_of(raw: &[u8]) -> InfoHashes {
     InfoHashes::v1_only(InfoHashV1(Sha1::digest(raw).into()))
+}
+
+/// A v2 torrent with its layers: a file for each number of pieces of 16 KiB.
+pub(crate) fn v2_info(files: &[u32]) -> Info {
+    use samara_wire::bencode::Encoder;
+    use samara_wire::id::BLOCK_LEN;
+    use samara_wire::metainfo::Metainfo;
+    use samara_wire::metainfo::merkle::FileHashes;
+    let block = |file: usize, n: u32| {
+        let mut hash = [u8::try_from(file).unwrap() + 1; 32];
+        hash[..4].copy_from_slice(&n.to_le_bytes());
+        hash
+    };
+    let blocks = |(file, pieces): (usize, &u32)| (0..*pieces).map(|n| block(file, n)).collect();
+    let blocks: Vec<Vec<[u8; 32]>> = files.iter().enumerate().map(blocks).collect();
+    let hashes: Vec<_> = blocks.iter().map(|b| FileHashes::from_blocks(b, BLOCK_LEN)).collect();
+    let bytes = Encoder::dict_bytes(|d| {
+        d.dict(b"info", |d| {
+            d.dict(b"file tree", |d| {
+                for (name, (pieces, hashes)) in files.iter().zip(&hashes).enumerate() {
+                    let file = |d: &mut samara_wire::bencode::DictEncoder<'_>| {
+                        d.int(b"length", i64::from(*pieces) * i64::from(BLOCK_LEN));
+                        if let Some(hashes) = hashes {
+                            d.bytes(b"pieces root", &hashes.root);
+                        }
+                    };
+                    d.dict(name.to_string().as_bytes(), |d| d.dict(b"", file));
+                }
+            });
+            d.int(b"meta version", 2);
+            d.bytes(b"name", b"n");
+            d.int(b"piece length", i64::from(BLOCK_LEN));
+        });
+        let long = hashes.iter().flatten().filter(|h| !h.layer.is_empty());
+        let layers: BTreeMap<_, _> = long.map(|h| (h.root, h.layer.as_flattened())).collect();
+        d.dict(b"piece layers", |d| layers.iter().for_each(|(root, l)| d.bytes(root, l)));
+    });
+    Metainfo::parse(&bytes).unwrap().info
 }
 
 /// A fetch with a script around it.

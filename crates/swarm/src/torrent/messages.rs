@@ -1,4 +1,4 @@
-//! What each message of the peer protocol means (BEP 3, 6, 10, 21).
+//! What each message of the peer protocol means (BEP 3, 6, 10, 21, 52).
 
 use super::peer::{MAX_FAST_PIECES, MAX_SERVE_QUEUE};
 use super::{PeerKey, Torrent};
@@ -35,6 +35,9 @@ impl Torrent {
     ) -> Result<(), &'static str> {
         match message {
             Message::KeepAlive | Message::Port(_) | Message::Suggest(_) => {}
+            // We ask for none: a torrent begins with all its hashes.
+            Message::Hashes { .. } | Message::HashReject(_) => {}
+            Message::HashRequest(request) => self.on_hash_request(key, *request, out),
             Message::Choke => self.on_choke(now, key, out),
             Message::Unchoke => self.on_unchoke(now, key, out),
             Message::Interested => self.on_interested(now, key, out),

@@ -13,6 +13,7 @@
 //! | `upload` | choking, and what is served |
 //! | `super_seed` | what a super-seed reveals (BEP 16) |
 //! | `metadata` | who is given the info dictionary (BEP 9) |
+//! | `hashes` | who is given parts of the hash trees (BEP 52) |
 //! | `pex` | which peers are told of which, and what becomes of what they tell (BEP 11) |
 //! | `announcing` | trackers and the addresses they name |
 //! | `timers` | what time alone brings about |
@@ -28,6 +29,7 @@ mod announcing;
 mod connect;
 mod download;
 mod extension;
+mod hashes;
 mod messages;
 mod metadata;
 mod peer;
@@ -74,6 +76,8 @@ pub struct Torrent {
     layout: PieceLayout,
     /// The info dictionary, if it is to be given to others.
     metadata: Option<Info>,
+    /// Made with the first hash request.
+    layered: Option<hashes::Layered>,
     have: Bitfield,
     picker: Picker,
     peers: PeerTable,
@@ -155,6 +159,7 @@ impl Torrent {
             rng,
             pex_version: 0,
             metadata: None,
+            layered: None,
             running: false,
             external_known: false,
             complete,

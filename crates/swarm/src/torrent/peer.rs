@@ -11,6 +11,7 @@ use core::net::SocketAddr;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{BlockRef, PeerId, PieceIndex};
 use samara_wire::peer::handshake::Reserved;
+use samara_wire::peer::hashes::HashRequest;
 use samara_wire::time::Instant;
 
 /// Requests of one peer that may wait to be served. We say so in `reqq` (BEP 10).
@@ -85,6 +86,10 @@ pub(super) struct Peer {
     pub(super) metadata_queue: VecDeque<u32>,
     /// Pieces of the info dictionary it was granted.
     pub(super) metadata_given: u32,
+    /// Parts of hash trees it asked for and was not yet sent.
+    pub(super) hash_queue: VecDeque<HashRequest>,
+    /// Hash requests of it that were granted.
+    pub(super) hashes_given: u32,
     /// Peer exchange with it.
     pub(super) pex: PexState,
     /// Payload bytes it sent or was sent; a connection that moved none was of no use.
@@ -128,6 +133,8 @@ impl Peer {
             metadata_id: 0,
             metadata_queue: VecDeque::new(),
             metadata_given: 0,
+            hash_queue: VecDeque::new(),
+            hashes_given: 0,
             pex: PexState::default(),
             payload_moved: 0,
             revealed: None,

@@ -9,6 +9,7 @@ use samara_wire::peer::message::Message;
 use samara_wire::time::Duration;
 
 mod exchange;
+mod hashes;
 
 const PIECES: u32 = 20;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;

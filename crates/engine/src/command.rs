@@ -5,6 +5,7 @@
 //! waits for the answer or says little.
 
 use crate::config::AddTorrent;
+use crate::discovery::Found;
 use crate::listen::Incoming;
 use crate::torrent::TorrentShared;
 use samara_disk::{PieceOutcome, StorageError};
@@ -42,7 +43,12 @@ pub(crate) enum TorrentCommand {
     Pause,
     Resume,
     AddPeers(Vec<SocketAddr>),
-    Remove { delete_files: bool, done: oneshot::Sender<()> },
+    /// Peers were found without trackers.
+    Found(Found),
+    Remove {
+        delete_files: bool,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// A disk job that is done.

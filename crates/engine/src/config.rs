@@ -34,6 +34,30 @@ pub struct SessionConfig {
     pub limit_up: Option<u64>,
     /// Whether files are made sparse or allocated in full.
     pub allocation: Allocation,
+    /// The DHT (BEP 5), by which public torrents and magnet links find peers without a tracker. `None`: no part in it.
+    pub dht: Option<DhtConfig>,
+    /// Whether public torrents are announced to, and looked for on, the local network (BEP 14).
+    pub local_discovery: bool,
+}
+
+/// How a session takes part in the DHT.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DhtConfig {
+    /// Nodes by which to join when no others are known, as `HOST:PORT`.
+    pub routers: Vec<String>,
+}
+
+impl Default for DhtConfig {
+    /// The routers that are kept up for everybody.
+    fn default() -> Self {
+        let routers = [
+            "dht.libtorrent.org:25401",
+            "router.bittorrent.com:6881",
+            "router.utorrent.com:6881",
+            "dht.transmissionbt.com:6881",
+        ];
+        Self { routers: routers.map(str::to_owned).to_vec() }
+    }
 }
 
 impl Default for SessionConfig {
@@ -52,6 +76,8 @@ impl Default for SessionConfig {
             limit_down: None,
             limit_up: None,
             allocation: Allocation::Sparse,
+            dht: Some(DhtConfig::default()),
+            local_discovery: true,
         }
     }
 }
@@ -77,6 +103,8 @@ pub struct AddTorrent {
     pub existing: Existing,
     /// Announce to the trackers.
     pub announce: bool,
+    /// Look for peers by the other ways that the session has: DHT, local network. Never done for a private torrent.
+    pub seek: bool,
     /// Keep the data elsewhere than in files below `dir`.
     pub storage: Option<CustomStorage>,
 }
@@ -95,6 +123,7 @@ impl AddTorrent {
             super_seeding: false,
             existing: Existing::Resume,
             announce: true,
+            seek: true,
             storage: None,
         }
     }

@@ -21,6 +21,7 @@ mod command;
 mod config;
 pub mod create;
 mod dial;
+mod discovery;
 mod error;
 mod limiter;
 mod listen;
@@ -37,7 +38,7 @@ mod torrent;
 pub mod tracker;
 pub mod tracker_server;
 
-pub use config::{AddTorrent, CustomStorage, Existing, SessionConfig};
+pub use config::{AddTorrent, CustomStorage, DhtConfig, Existing, SessionConfig};
 pub use error::{AddError, ErrorKind, SessionError, TorrentError};
 pub use resolve::{ResolveConfig, ResolveError, ResolveStatus, Resolved, Resolving};
 pub use samara_disk as disk;

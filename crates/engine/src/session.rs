@@ -2,9 +2,10 @@
 
 use crate::command::ShardCommand;
 use crate::config::{AddTorrent, SessionConfig};
+use crate::discovery::Discovery;
 use crate::error::{AddError, SessionError};
 use crate::listen;
-use crate::shard;
+use crate::shard::{self, ShardInputs};
 use crate::shared::{Refused, Shared, SharedParts};
 use crate::status::{State, TorrentStatus};
 use crate::torrent::{Torrent, TorrentShared};
@@ -56,19 +57,21 @@ impl Session {
         let count = config.shards.clamp(1, MAX_SHARDS);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let (discovery, finders) = Discovery::new(false, false);
         let shared = Arc::new(Shared::new(SharedParts {
             config,
             disk,
+            discovery,
             peer_id: random_peer_id(),
             key: u32::try_from(unguessable() >> 32).unwrap_or(0),
             port,
             shards: senders,
         }));
         let session = Self(Arc::new(Inner { shared, threads: Mutex::default() }));
-        let mut listeners = Some(listeners);
+        let mut inputs = Some(ShardInputs { listeners, finders });
         for (index, commands) in receivers.into_iter().enumerate() {
             let thread =
-                shard::spawn(index, Arc::clone(&session.0.shared), commands, listeners.take())
+                shard::spawn(index, Arc::clone(&session.0.shared), commands, inputs.take())
                     .map_err(|source| SessionError::Start { what: "a network thread", source })?;
             session.0.threads().push(thread);
         }

@@ -3,6 +3,7 @@
 //! Nothing on it blocks and nothing of it is shared with other shards but what [`crate::shared`] holds.
 
 use crate::command::{ShardCommand, TorrentId};
+use crate::discovery::{self, FinderInputs};
 use crate::listen::{self, Incoming, Listeners};
 use crate::peer::MAX_AHEAD;
 use crate::resolve;
@@ -45,12 +46,18 @@ pub(crate) struct ShardEnv {
     ended: Notify,
 }
 
+/// What one shard does for all.
+pub(crate) struct ShardInputs {
+    pub(crate) listeners: Listeners,
+    pub(crate) finders: FinderInputs,
+}
+
 /// Starts a shard's thread; it ends when told to shut down.
 pub(crate) fn spawn(
     index: usize,
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<ShardCommand>,
-    listeners: Option<Listeners>,
+    inputs: Option<ShardInputs>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -69,7 +76,7 @@ pub(crate) fn spawn(
             relief: Notify::new(),
             ended: Notify::new(),
         });
-        LocalSet::new().block_on(&runtime, run(env, commands, listeners));
+        LocalSet::new().block_on(&runtime, run(env, commands, inputs));
         // A name look-up that hangs must not hold up the end.
         runtime.shutdown_background();
     })
@@ -78,12 +85,13 @@ pub(crate) fn spawn(
 async fn run(
     env: Rc<ShardEnv>,
     mut commands: mpsc::UnboundedReceiver<ShardCommand>,
-    listeners: Option<Listeners>,
+    inputs: Option<ShardInputs>,
 ) {
-    if let Some(listeners) = listeners
-        && let Err(error) = listen::run(&env, listeners)
-    {
-        tracing::error!(%error, "cannot accept connections");
+    if let Some(ShardInputs { listeners, finders }) = inputs {
+        if let Err(error) = listen::run(&env, listeners) {
+            tracing::error!(%error, "cannot accept connections");
+        }
+        discovery::run(&env, finders);
     }
     loop {
         tokio::select! {

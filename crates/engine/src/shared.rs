@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::command::{ShardCommand, TorrentId};
 use crate::config::SessionConfig;
+use crate::discovery::Discovery;
 use crate::limiter::Limiter;
 use crate::torrent::{Torrent, TorrentShared};
 use samara_disk::Disk;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) config: SessionConfig,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
+    pub(crate) discovery: Arc<Discovery>,
     pub(crate) peer_id: PeerId,
     /// Announce key (BEP 7).
     pub(crate) key: u32,
@@ -62,6 +64,7 @@ struct Directory {
 pub(crate) struct SharedParts {
     pub(crate) config: SessionConfig,
     pub(crate) disk: Disk,
+    pub(crate) discovery: Arc<Discovery>,
     pub(crate) peer_id: PeerId,
     pub(crate) key: u32,
     pub(crate) port: u16,
@@ -76,7 +79,7 @@ pub(crate) enum Refused {
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
-        let SharedParts { config, disk, peer_id, key, port, shards } = parts;
+        let SharedParts { config, disk, discovery, peer_id, key, port, shards } = parts;
         Self {
             clock: Clock::new(),
             limit_down: Limiter::new(config.limit_down),
@@ -87,6 +90,7 @@ impl Shared {
             directory: Mutex::default(),
             config,
             disk,
+            discovery,
             peer_id,
             key,
             port,
@@ -149,6 +153,11 @@ impl Shared {
     /// Handles to all torrents.
     pub(crate) fn torrents(&self) -> Vec<Torrent> {
         self.directory().torrents.iter().map(|t| Torrent(Arc::clone(t))).collect()
+    }
+
+    /// The port of our DHT node, if there is one.
+    pub(crate) fn dht_port(&self) -> Option<u16> {
+        self.config.dht.as_ref().map(|_| self.port)
     }
 
     /// The address to connect from towards `to`. `Err` if the user's choice of addresses has none of that family:

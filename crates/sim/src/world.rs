@@ -296,7 +296,8 @@ impl World {
             }
             Effect::Event(Event::Complete) => self.nodes[id.0].completed_at = Some(self.now),
             Effect::Event(Event::PeerBanned(addr)) => self.nodes[id.0].banned.push(addr),
-            Effect::Event(_) => {}
+            // There is no DHT and no local network in this world; every node knows the tracker.
+            Effect::Seek { .. } | Effect::Withdraw | Effect::DhtNode(_) | Effect::Event(_) => {}
         }
     }
 

@@ -59,6 +59,16 @@ pub enum Effect {
     Dial(SocketAddr),
     /// Announce to a tracker; answer with `handle_announced` or `handle_announce_failed`.
     Announce(Box<Announce>),
+    /// Tell the DHT and the local network of the torrent, and look there for peers, from now on; `handle_peers` takes
+    /// them. Comes again when `seed` changes. Never of a private torrent (BEP 27).
+    Seek {
+        /// Whether we have all of it.
+        seed: bool,
+    },
+    /// What [`Effect::Seek`] began is to end.
+    Withdraw,
+    /// A peer says that its DHT node is there (BEP 5). Never of a private torrent.
+    DhtNode(SocketAddr),
     /// All blocks of the piece are received: hash them and, if they match, write them; answer with
     /// `handle_piece_verified` or `handle_piece_failed`.
     VerifyPiece {

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Said};
 use super::{Job, ResolveConfig, ResolveError, ResolveStatus, Resolved, cache};
+use crate::discovery::{Found, Seeker, Seeking};
 use crate::shard::ShardEnv;
 use crate::tracker::{TrackerError, unguessable};
 use samara_swarm::Announce;
@@ -41,6 +42,9 @@ const LOOK_UP: Duration = Duration::from_secs(10);
 /// Told to trackers as what is left to download: not zero, or we would pass for a seed.
 const LEFT: u64 = 1;
 
+/// Messages from finders that may wait.
+const MAX_FINDS: usize = 64;
+
 /// Time to tell the trackers that we stop.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -58,7 +62,8 @@ pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
         let _ = outcome.send(resolved);
         return;
     }
-    if magnet.trackers.is_empty() && magnet.peers.is_empty() && config.peers.is_empty() {
+    let named = !(magnet.trackers.is_empty() && magnet.peers.is_empty() && config.peers.is_empty());
+    if !named && !env.shared.discovery.has_finders() {
         let _ = outcome.send(Err(ResolveError::NobodyToAsk));
         return;
     }
@@ -160,6 +165,9 @@ struct Driver {
     tell: mpsc::Sender<(FetchKey, Said)>,
     told: mpsc::Receiver<(FetchKey, Said)>,
     result: Option<Vec<u8>>,
+    /// Peers found without trackers.
+    found: mpsc::Receiver<Found>,
+    seeking: Option<Seeking>,
 }
 
 /// How it went with an address.
@@ -200,6 +208,8 @@ impl Driver {
         let hints = magnet.peers.clone();
         errands.spawn_local(async move { Arrival::Peers(look_up(&hints).await) });
         let (tell, told) = mpsc::channel(MAX_CONNECTIONS);
+        let (find, found) = mpsc::channel(MAX_FINDS);
+        let seeking = shared.discovery.seek(magnet.hashes, false, &Seeker::Resolver(find));
         Self {
             hash: magnet.hashes.wire(),
             fetch: MetadataFetch::new(magnet.hashes),
@@ -218,6 +228,8 @@ impl Driver {
             tell,
             told,
             result: None,
+            found,
+            seeking: Some(seeking),
             env,
         }
     }
@@ -239,6 +251,12 @@ impl Driver {
                 said = self.told.recv() => {
                     if let Some((key, said)) = said {
                         self.on_said(key, said);
+                    }
+                }
+                Some(Found { source, peers }) = self.found.recv() => {
+                    let now = self.env.now();
+                    for addr in peers {
+                        self.peer_list.add(now, addr, source);
                     }
                 }
                 Some(arrival) = self.errands.join_next() => {
@@ -415,6 +433,7 @@ impl Driver {
 
     /// Closes the connections and tells the trackers that we stop, for as long as is decent.
     async fn goodbye(mut self) {
+        self.seeking = None;
         self.connections.abort_all();
         self.announcer.stop();
         let farewell = async {

@@ -2,12 +2,14 @@
 
 use super::{Live, TorrentShell};
 use crate::dial;
+use crate::discovery::Seeker;
 use crate::peer;
 use crate::status::Event;
 use samara_swarm::{Announce, Effect};
 use samara_wire::peer::message::Message;
 use samara_wire::time::{Duration, Instant};
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::task::spawn_local;
 
 /// `have` messages wait this long for company.
@@ -66,6 +68,9 @@ impl TorrentShell {
                     spawn_local(dial::run(Rc::clone(self), addr));
                 }
                 Effect::Announce(announce) => self.announce(*announce),
+                Effect::Seek { seed } => self.seek(live, seed),
+                Effect::Withdraw => live.seeking = None,
+                Effect::DhtNode(addr) => self.env.shared.discovery.node(addr),
                 Effect::VerifyPiece { piece, want_digests } => {
                     self.verify_piece(live, piece, want_digests);
                 }
@@ -76,6 +81,17 @@ impl TorrentShell {
         if live.out.is_empty() {
             live.out = out;
         }
+    }
+
+    /// Has peers sought without trackers.
+    fn seek(&self, live: &mut Live, seed: bool) {
+        let discovery = &self.env.shared.discovery;
+        if live.seeking.is_none() {
+            discovery.names(self.shared.metainfo.nodes.clone());
+        }
+        let seeker = Seeker::Torrent(Arc::clone(&self.shared));
+        // The new one is there before the old one goes, so that nothing is withdrawn in between.
+        live.seeking = Some(discovery.seek(self.shared.hashes, seed, &seeker));
     }
 
     /// Has everybody flushed to whom something is to be sent.

@@ -25,6 +25,7 @@ mod storage;
 use crate::command::TorrentCommand;
 use crate::config::AddTorrent;
 use crate::dial::our_handshake;
+use crate::discovery::{Found, Seeking};
 use crate::listen::Incoming;
 use crate::peer::{self, Peer};
 use crate::shard::ShardEnv;
@@ -76,6 +77,8 @@ pub(crate) struct Live {
     dirty: Vec<Rc<Peer>>,
     /// Kept while the torrent downloads and so shares the block buffers.
     taker: Option<Taker>,
+    /// Kept while peers are sought without trackers.
+    seeking: Option<Seeking>,
 }
 
 /// A connection whose handshake is done, on its way to the core.
@@ -100,6 +103,7 @@ impl Live {
             peers: Vec::new(),
             dirty: Vec::new(),
             taker: None,
+            seeking: None,
         }
     }
 
@@ -127,7 +131,12 @@ impl TorrentShell {
     }
 
     pub(crate) fn handshake(&self, hash: WireHash) -> Handshake {
-        our_handshake(hash, self.env.shared.peer_id)
+        let mut ours = our_handshake(hash, self.env.shared.peer_id);
+        let private = self.shared.metainfo.info.is_private();
+        if !private && self.env.shared.dht_port().is_some() {
+            ours.reserved = ours.reserved.with_dht();
+        }
+        ours
     }
 
     /// Has `f` tell the core what happened, then does what the core wants done. `None` while the torrent is
@@ -159,6 +168,11 @@ impl TorrentShell {
                 let _ = answer.send(self.file_progress());
             }
             TorrentCommand::AddPeers(peers) => self.add_peers(&peers),
+            TorrentCommand::Found(Found { source, peers }) => {
+                self.with_live(|live, now| {
+                    live.core.handle_peers(now, source, &peers, &mut live.out);
+                });
+            }
             TorrentCommand::Pause => self.pause(),
             TorrentCommand::Resume => self.resume(),
             TorrentCommand::Remove { delete_files, done } => {

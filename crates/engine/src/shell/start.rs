@@ -202,6 +202,8 @@ impl TorrentShell {
             private: metainfo.info.is_private(),
             super_seeding: self.options.super_seeding,
             sequential: self.options.sequential,
+            seek: self.options.seek && shared.discovery.has_finders(),
+            dht_port: shared.dht_port(),
             trackers: if self.options.announce { metainfo.trackers.clone() } else { Vec::new() },
             ..TorrentConfig::default()
         }

@@ -71,6 +71,9 @@ impl Torrent {
         addrs: &[SocketAddr],
         out: &mut Outbox,
     ) {
+        if !self.may_learn_from(source) {
+            return;
+        }
         for &addr in addrs {
             self.peer_list.add(now, addr, source);
         }
@@ -206,6 +209,7 @@ impl Torrent {
             out.push(Effect::Send(key, self.extension_handshake(addr)));
         }
         out.extend_send(key, granted.into_iter().map(Message::AllowedFast));
+        out.extend_send(key, self.dht_greeting(key));
         if super_seeding {
             self.reveal_next(now, key, out);
         }

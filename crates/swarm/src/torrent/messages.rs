@@ -34,10 +34,11 @@ impl Torrent {
         out: &mut Outbox,
     ) -> Result<(), &'static str> {
         match message {
-            Message::KeepAlive | Message::Port(_) | Message::Suggest(_) => {}
             // We ask for none: a torrent begins with all its hashes.
             Message::Hashes { .. } | Message::HashReject(_) => {}
             Message::HashRequest(request) => self.on_hash_request(key, *request, out),
+            Message::KeepAlive | Message::Suggest(_) => {}
+            Message::Port(port) => self.on_port(key, port, out),
             Message::Choke => self.on_choke(now, key, out),
             Message::Unchoke => self.on_unchoke(now, key, out),
             Message::Interested => self.on_interested(now, key, out),

@@ -16,6 +16,7 @@
 //! | `hashes` | who is given parts of the hash trees (BEP 52) |
 //! | `pex` | which peers are told of which, and what becomes of what they tell (BEP 11) |
 //! | `announcing` | trackers and the addresses they name |
+//! | `seeking` | finding peers without trackers (BEP 5, 14), and that a private torrent does not (BEP 27) |
 //! | `timers` | what time alone brings about |
 //!
 //! Invariants, checked in debug builds and by the simulator:
@@ -34,6 +35,7 @@ mod messages;
 mod metadata;
 mod peer;
 mod pex;
+mod seeking;
 mod stats;
 mod super_seed;
 mod table;
@@ -92,6 +94,8 @@ pub struct Torrent {
     /// Grows with every change of who is connected.
     pex_version: u64,
     running: bool,
+    /// What was last said by [`Effect::Seek`], while it holds.
+    sought: Option<bool>,
     /// Whether a tracker or a peer has told our external address.
     external_known: bool,
     /// Whether `Event::Complete` was told since the torrent last became incomplete.
@@ -161,6 +165,7 @@ impl Torrent {
             metadata: None,
             layered: None,
             running: false,
+            sought: None,
             external_known: false,
             complete,
             credit: u64::MAX,
@@ -188,6 +193,7 @@ impl Torrent {
         self.peer_list.set_seeding(now, self.complete);
         self.announcer.start(now);
         self.drive_announcer(now, out);
+        self.seek(out);
         self.drive_dialling(now, out);
     }
 
@@ -203,6 +209,7 @@ impl Torrent {
                 self.disconnect(now, key, DisconnectReason::Stopping, out);
             }
         }
+        self.withdraw(out);
         let counters = self.announce_counters();
         self.announcer.stop();
         while let Some(announce) = self.announcer.poll(now, &counters) {
@@ -293,6 +300,7 @@ impl Torrent {
             self.announcer.completed();
             self.drive_announcer(now, out);
         }
+        self.seek(out);
         self.tell_upload_only(now, out);
         for index in 0..self.peers.slots() {
             if let Some(key) = self.peers.key_at(index) {

@@ -90,6 +90,8 @@ pub(super) struct Peer {
     pub(super) hash_queue: VecDeque<HashRequest>,
     /// Hash requests of it that were granted.
     pub(super) hashes_given: u32,
+    /// It has told the port of its DHT node.
+    pub(super) told_dht_port: bool,
     /// Peer exchange with it.
     pub(super) pex: PexState,
     /// Payload bytes it sent or was sent; a connection that moved none was of no use.
@@ -135,6 +137,7 @@ impl Peer {
             metadata_given: 0,
             hash_queue: VecDeque::new(),
             hashes_given: 0,
+            told_dht_port: false,
             pex: PexState::default(),
             payload_moved: 0,
             revealed: None,

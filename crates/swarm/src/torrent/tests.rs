@@ -10,6 +10,7 @@ use samara_wire::time::Duration;
 
 mod exchange;
 mod hashes;
+mod seeking;
 
 const PIECES: u32 = 20;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;

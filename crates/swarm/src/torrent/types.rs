@@ -42,6 +42,10 @@ pub struct TorrentConfig {
     pub sequential: bool,
     /// Tracker tiers (BEP 12).
     pub trackers: Vec<Vec<String>>,
+    /// Whether peers are sought without trackers too ([`crate::Effect::Seek`]); never for a private torrent.
+    pub seek: bool,
+    /// The port of our DHT node, told to peers that have one (BEP 5); never by a private torrent.
+    pub dht_port: Option<u16>,
     /// Our name and version as told in the extension handshake (BEP 10).
     pub client_version: String,
 }
@@ -59,6 +63,8 @@ impl Default for TorrentConfig {
             super_seeding: false,
             sequential: false,
             trackers: Vec::new(),
+            seek: true,
+            dht_port: None,
             client_version: concat!("samara/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -97,6 +103,10 @@ pub enum PeerSource {
     Incoming,
     /// A peer named it (BEP 11).
     Pex,
+    /// A node of the DHT named it (BEP 5).
+    Dht,
+    /// It announced itself on the local network (BEP 14).
+    Local,
 }
 
 /// What to do with the payload of a `piece` message whose header was read.

@@ -16,6 +16,13 @@ impl Reserved {
     /// What we say of ourselves: fast extension and extension protocol.
     pub const OURS: Self = Self([0, 0, 0, 0, 0, 0x10, 0, 0x04]);
 
+    /// The same, saying too that there is a DHT node here (BEP 5).
+    #[must_use]
+    pub const fn with_dht(mut self) -> Self {
+        self.0[7] |= 0x01;
+        self
+    }
+
     /// Fast extension (BEP 6): byte 7, bit 2 (0x04).
     #[must_use]
     pub const fn fast(self) -> bool {

@@ -15,4 +15,4 @@ pub use query::{
 pub use response::{
     PeersForm, ResponseError, Retry, encode_announce, encode_failure, parse_announce,
 };
-pub use scrape::{encode_scrape, parse_scrape};
+pub use scrape::{encode_scrape, parse_scrape, parse_scrape_of};

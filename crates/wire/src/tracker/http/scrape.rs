@@ -13,13 +13,31 @@ use alloc::vec::Vec;
 /// # Errors
 /// If the tracker refuses, or the body is not an answer.
 pub fn parse_scrape(body: &[u8]) -> Result<Vec<(WireHash, ScrapeStats)>, ResponseError> {
+    parse_some(body, |_| true)
+}
+
+/// The same for the torrents in `wanted` alone: some trackers answer with all they know, whatever was asked.
+///
+/// # Errors
+/// As [`parse_scrape`].
+pub fn parse_scrape_of(
+    body: &[u8],
+    wanted: &[WireHash],
+) -> Result<Vec<(WireHash, ScrapeStats)>, ResponseError> {
+    parse_some(body, |hash| wanted.contains(hash))
+}
+
+fn parse_some(
+    body: &[u8],
+    wanted: impl Fn(&WireHash) -> bool,
+) -> Result<Vec<(WireHash, ScrapeStats)>, ResponseError> {
     let doc = parse_document(body)?;
     let files = doc
         .as_dict()
         .and_then(|dict| dict.get_dict(b"files"))
         .ok_or(ResponseError::Missing("files"))?;
     let torrents = files.into_iter().filter_map(|(hash, value)| {
-        let hash = WireHash(hash.try_into().ok()?);
+        let hash = Some(WireHash(hash.try_into().ok()?)).filter(&wanted)?;
         let dict = value.as_dict()?;
         let count = |key| dict.get_int(key).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
         let stats = ScrapeStats {

@@ -201,6 +201,17 @@ fn any_response() -> impl Strategy<Value = AnnounceResponse> {
         })
 }
 
+#[test]
+fn what_was_not_asked_for_in_a_scrape_takes_no_place() {
+    let all: Vec<_> = (0..=250u8)
+        .map(|i| (WireHash([i; 20]), ScrapeStats { complete: i.into(), ..Default::default() }))
+        .collect();
+    let body = encode_scrape(&all);
+    assert_eq!(parse_scrape(&body).unwrap().len(), MAX_SCRAPE);
+    let wanted = [WireHash([240; 20]), WireHash([255; 20])];
+    assert_eq!(parse_scrape_of(&body, &wanted), Ok(Vec::from([all[240]])));
+}
+
 proptest! {
     #[test]
     fn a_tracker_reads_the_query_a_client_builds(

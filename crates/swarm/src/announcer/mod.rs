@@ -310,6 +310,12 @@ impl Announcer {
         self.trackers.iter().map(|t| t.status(self.hungry))
     }
 
+    /// Whether an answer to the announce is of interest.
+    #[must_use]
+    pub fn awaits(&self, id: AnnounceId) -> bool {
+        self.index_of(id).is_some()
+    }
+
     fn index_of(&self, id: AnnounceId) -> Option<usize> {
         self.trackers.iter().position(|t| t.pending.is_some_and(|p| p.id == id))
     }

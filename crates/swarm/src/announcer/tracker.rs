@@ -16,6 +16,9 @@ const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(24 * 3600));
 const FIRST_RETRY: Duration = Duration::from_secs(15);
 const LAST_RETRY: Duration = Duration::from_secs(30 * 60);
+/// A regular announce comes later than asked by up to this part of the interval, by lot, so that thousands of torrents
+/// that were started together drift apart. Trackers forget those who are silent for one and a half intervals or more.
+const SPREAD: u32 = 10;
 const MAX_TEXT: usize = 500;
 
 /// One tracker: what it was told, what it answered, when it may be asked again.
@@ -178,7 +181,7 @@ impl Tracker {
         let interval = interval.clamp(INTERVALS.0, INTERVALS.1);
         let least = response.min_interval.unwrap_or(DEFAULT_MIN_INTERVAL.min(interval));
         self.earliest_at = now + least.clamp(INTERVALS.0, INTERVALS.1);
-        self.regular_at = self.earliest_at.max(now + interval + by_lot(interval / 32, rng));
+        self.regular_at = self.earliest_at.max(now + interval + by_lot(interval / SPREAD, rng));
         if let Some(id) = &response.tracker_id {
             self.tracker_id = Some(id.clone());
         }

@@ -1,19 +1,56 @@
 //! Announces to trackers, as the cores ask for them.
 
 use crate::shard::ShardEnv;
-use crate::tracker::{TrackerClient, TrackerError};
-use samara_wire::tracker::{AnnounceRequest, AnnounceResponse};
+use crate::tracker::gate::{Turn, Urgency};
+use crate::tracker::{Announced, TrackerClient, TrackerError, urgency_of};
+use samara_wire::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse};
 use std::time::Duration;
 
+/// How long a tracker that was told over one address family what may be the last of us is waited for over the other.
+const BOTH_TOLD: Duration = Duration::from_secs(2);
+
 impl ShardEnv {
-    /// Makes one announce.
+    /// This shard's connections to trackers.
+    pub(crate) fn trackers(&self) -> &TrackerClient {
+        let make =
+            || TrackerClient::with_gate(&self.shared.config.bind, self.shared.announces.clone());
+        self.trackers.get_or_init(make)
+    }
+
+    /// Makes one announce of a torrent that is just being added, when its turn has come.
     pub(crate) async fn announce(
         &self,
         url: &str,
         request: &AnnounceRequest,
         timeout: Duration,
     ) -> Result<AnnounceResponse, TrackerError> {
-        let client = self.trackers.get_or_init(|| TrackerClient::new(&self.shared.config.bind));
-        client.announce(url, request, timeout).await
+        self.trackers().announce_as(urgency(request.event, true), url, request, timeout).await
+    }
+
+    /// Makes one announce whose turn has come; gives the first answer, and what may bring the second.
+    pub(crate) async fn announce_in_turn(
+        &self,
+        turn: Turn,
+        url: &str,
+        request: &AnnounceRequest,
+        timeout: Duration,
+    ) -> Result<Announced, TrackerError> {
+        let mut announced = self.trackers().announce_in_turn(turn, url, request, timeout).await?;
+        // The program may end when these are answered, so both are.
+        if matches!(request.event, AnnounceEvent::Stopped | AnnounceEvent::Completed)
+            && let Some(other) = announced.other.take()
+        {
+            // Late is as good as never: the tracker forgets us by itself.
+            let _ = tokio::time::timeout(BOTH_TOLD, other.answer()).await;
+        }
+        Ok(announced)
+    }
+}
+
+/// How soon an announce is wanted; `new`: its torrent was just added.
+pub(crate) const fn urgency(event: AnnounceEvent, new: bool) -> Urgency {
+    match event {
+        AnnounceEvent::Started if new => Urgency::Fresh,
+        event => urgency_of(event),
     }
 }

@@ -6,6 +6,7 @@ use crate::config::SessionConfig;
 use crate::discovery::Discovery;
 use crate::limiter::Limiter;
 use crate::torrent::{Torrent, TorrentShared};
+use crate::tracker::gate::Gate;
 use samara_disk::Disk;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     /// One permit for each connection being set up by us.
     pub(crate) half_open: Semaphore,
+    /// Where announces of all torrents wait for their turn.
+    pub(crate) announces: Arc<Gate>,
     pub(crate) shards: Vec<mpsc::UnboundedSender<ShardCommand>>,
     /// Torrents that download at present, over all shards: block buffers are shared among them.
     takers: AtomicUsize,
@@ -86,6 +89,7 @@ impl Shared {
             limit_up: Limiter::new(config.limit_up),
             connections: Arc::new(Semaphore::new(config.max_peers.min(Semaphore::MAX_PERMITS))),
             half_open: Semaphore::new(MAX_HALF_OPEN),
+            announces: Gate::new(),
             takers: AtomicUsize::new(0),
             directory: Mutex::default(),
             config,

@@ -1,13 +1,16 @@
 //! Carries out what the core decided.
 
 use super::{Live, TorrentShell};
+use crate::announce;
 use crate::dial;
 use crate::discovery::Seeker;
 use crate::peer;
 use crate::status::Event;
+use crate::tracker::{Announced, Other};
 use samara_swarm::{Announce, Effect};
 use samara_wire::peer::message::Message;
 use samara_wire::time::{Duration, Instant};
+use samara_wire::tracker::AnnounceEvent;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::task::spawn_local;
@@ -132,18 +135,54 @@ impl TorrentShell {
     fn announce(self: &Rc<Self>, announce: Announce) {
         let shell = Rc::clone(self);
         spawn_local(async move {
-            let Announce { id, url, request, timeout } = announce;
-            tracing::debug!(%url, event = ?request.event, "announcing");
-            let outcome = shell.env.announce(&url, &request, timeout).await;
-            shell.with_live(|live, now| match outcome {
-                Ok(response) => live.core.handle_announced(now, id, response, &mut live.out),
-                Err(error) => {
-                    let (retry, error) = (error.retry(), error.to_string());
-                    live.core.handle_announce_failed(now, id, error, retry, &mut live.out);
+            if let Some(other) = shell.announce_in_turn(announce).await {
+                // What the tracker says over the other address family is more peers, and nothing else.
+                if let Some(more) = other.answer().await {
+                    shell.with_live(|live, now| {
+                        live.core.handle_more_announced(now, more, &mut live.out);
+                    });
                 }
-            });
-            shell.changed.notify_one();
+            }
         });
+    }
+
+    /// Waits for the announce's turn, makes it, and tells the core. Gives what may bring another answer.
+    async fn announce_in_turn(self: &Rc<Self>, announce: Announce) -> Option<Other> {
+        let Announce { id, url, request, timeout } = announce;
+        let urgency = announce::urgency(request.event, self.is_new());
+        let outcome = match self.env.trackers().turn(&url, urgency).await {
+            Ok(turn) => {
+                // Meanwhile `stopped` may have gone before it; after that it would bring us back.
+                if self.peek(|live, _| live.core.awaits_announce(id)) != Some(true) {
+                    return None;
+                }
+                if request.event == AnnounceEvent::Started && !self.life.borrow().is_running() {
+                    // What was never begun need not be taken back.
+                    let error = format!("{url}: not asked any more, the torrent stops");
+                    self.with_live(|live, now| {
+                        live.core.handle_announce_failed(now, id, error, None, &mut live.out);
+                    });
+                    self.changed.notify_one();
+                    return None;
+                }
+                tracing::debug!(%url, event = ?request.event, "announcing");
+                self.env.announce_in_turn(turn, &url, &request, timeout).await
+            }
+            Err(error) => Err(error),
+        };
+        let other = self.with_live(|live, now| match outcome {
+            Ok(Announced { response, other }) => {
+                live.core.handle_announced(now, id, response, &mut live.out);
+                other
+            }
+            Err(error) => {
+                let (retry, error) = (error.retry(), error.to_string());
+                live.core.handle_announce_failed(now, id, error, retry, &mut live.out);
+                None
+            }
+        });
+        self.changed.notify_one();
+        other.flatten()
     }
 
     /// Publishes the status at once if the last time is long ago, else a little later.

@@ -14,6 +14,10 @@ pub(super) const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 /// Newcomers that may wait for the end of a check. Whoever waits too long goes away by himself.
 const MAX_EARLY_NEWCOMERS: usize = 32;
 
+/// How long a torrent's announces go before those of others. Less than the time after which a failed one is repeated,
+/// so that a torrent of a tracker that is down is new once and not for ever.
+const NEW: Duration = Duration::from_secs(10);
+
 /// First and longest pause before storage is tried again after trouble.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_secs(15);
@@ -35,6 +39,8 @@ pub(super) struct Life {
     /// When storage is tried again; `None` with a failure: it is being tried.
     pub(super) retry_at: Option<Instant>,
     retry_pause: Duration,
+    /// Until when its owner waits for the first peers: a while from when it was added or resumed.
+    pub(super) new_until: Instant,
     /// Everything that the core calls complete is durable.
     pub(super) durable: bool,
     /// When the status was last published, and when it is to be.
@@ -68,6 +74,7 @@ impl Life {
             failure: None,
             retry_at: None,
             retry_pause: FIRST_RETRY,
+            new_until: Instant::ZERO,
             durable: false,
             published_at: Instant::ZERO,
             publish_at: None,
@@ -101,6 +108,11 @@ impl Life {
     /// Whether peers are welcome.
     pub(super) const fn is_running(&self) -> bool {
         !self.checking && !self.paused && !self.stopping
+    }
+
+    /// It begins to look for peers, now that its owner has said so.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.new_until = now + NEW;
     }
 
     /// Notes trouble and when to try again.

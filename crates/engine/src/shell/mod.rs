@@ -185,6 +185,11 @@ impl TorrentShell {
         }
     }
 
+    /// Whether its owner is waiting for its first peers.
+    fn is_new(&self) -> bool {
+        self.env.now() < self.life.borrow().new_until
+    }
+
     fn add_peers(self: &Rc<Self>, peers: &[SocketAddr]) {
         let told = self.with_live(|live, now| {
             live.core.handle_peers(now, PeerSource::User, peers, &mut live.out);

@@ -230,6 +230,7 @@ impl TorrentShell {
         let early_peers = {
             let mut life = self.life.borrow_mut();
             life.checking = false;
+            life.renew(now);
             life.recover();
             // What was found was read from disk, or synced by the run before; it is recorded all the same,
             // so that it need not be checked again.

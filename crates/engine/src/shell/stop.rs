@@ -27,6 +27,7 @@ impl TorrentShell {
         if self.life.borrow().stopping || !std::mem::take(&mut self.life.borrow_mut().paused) {
             return;
         }
+        self.life.borrow_mut().renew(self.env.now());
         self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
         self.publish_now();
     }

@@ -84,6 +84,38 @@ pub enum TrackerFault {
     /// The tracker refused, over UDP.
     #[error("{0}")]
     Rejected(String),
+    /// Its URL does not say where it is scraped (BEP 48).
+    #[error(
+        "this tracker cannot be scraped: the last part of its path does not begin with announce"
+    )]
+    NoScrape,
+}
+
+impl TrackerFault {
+    /// Whether nothing came from the tracker: another way to it may do better.
+    pub(super) const fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Lookup
+                | Self::Refused
+                | Self::Unreachable(_)
+                | Self::Tls(_)
+                | Self::Timeout(_)
+                | Self::Local
+        )
+    }
+
+    /// Of the faults of two ways to a tracker, the one that says more about it: what it said itself, or else what
+    /// took time to find out.
+    pub(super) fn telling(self, other: Self) -> Self {
+        let weight = |fault: &Self| match fault {
+            Self::Lookup | Self::Local => 0,
+            Self::Unreachable(_) => 1,
+            fault if fault.is_silence() => 2,
+            _ => 3,
+        };
+        if weight(&other) > weight(&self) { other } else { self }
+    }
 }
 
 /// What a user can conclude from a status.

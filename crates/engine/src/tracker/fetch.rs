@@ -9,6 +9,7 @@ use samara_wire::id::PeerId;
 use samara_wire::metainfo::Metainfo;
 use samara_wire::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -33,8 +34,9 @@ pub async fn fetch_torrent(url: &str, timeout: Duration) -> Result<Vec<u8>, Prob
         return Err(ProbeError(format!("{url} is not an http or https address")));
     };
     let host = host_of(&parsed);
-    let http = Http::new(&[]);
-    let body = match tokio::time::timeout(timeout, http.get(parsed, Origin::User, TORRENT)).await {
+    let http = Http::new(&[], Arc::default());
+    let got = tokio::time::timeout(timeout, http.get(parsed, Origin::User, TORRENT, None)).await;
+    let body = match got {
         Err(_) => Err(TrackerFault::Timeout(timeout)),
         Ok(Ok(answer)) if !answer.status.is_success() => {
             Err(TrackerFault::Status(answer.status.as_u16()))

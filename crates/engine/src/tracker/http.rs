@@ -9,14 +9,22 @@
 //! - a torrent named the URL and the last part of its path does not begin with `announce`: trackers on loopback
 //!   are legitimate, and a request that can only reach an announce path can do no harm.
 //!
+//! **Families.** A *lane* is a pair of such clients that sends from one address, or over one family, or as the system
+//! likes. A host with addresses of both families is asked over a lane of each.
+//!
+//! **Connections** are kept open when an answer has come, for whichever torrent announces to that host next.
+//!
 //! **Proxies** named in the environment are not used; a proxy would be a setting of the session.
 
 use super::address::is_local;
 use super::body::{self, BodyLimit};
 use super::error::TrackerFault;
+use super::families::family_of;
+use super::names::Names;
 use super::resolver::{ResolveError, Resolver};
 use reqwest::header::{ACCEPT_ENCODING, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url};
+use samara_wire::tracker::udp::Family;
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
@@ -27,8 +35,8 @@ use tokio::sync::OnceCell;
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// Connections kept open to one host, and for how long.
-const IDLE_PER_HOST: usize = 2;
+/// Connections kept open to one host, as many as may be in use at once, and for how long.
+const IDLE_PER_HOST: usize = 8;
 const IDLE_TIME: Duration = Duration::from_secs(90);
 
 const USER_AGENT: &str = concat!("samara/", env!("CARGO_PKG_VERSION"));
@@ -38,6 +46,8 @@ const USER_AGENT: &str = concat!("samara/", env!("CARGO_PKG_VERSION"));
 pub(super) enum Origin {
     /// A torrent: local only if it is an announce path.
     Torrent,
+    /// We, from what a torrent named: local only if it is a scrape path.
+    Scrape,
     /// The user: may be local.
     User,
 }
@@ -53,15 +63,17 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Http {
     bind: Vec<IpAddr>,
+    names: Arc<Names>,
     plain: OnceCell<Vec<Lane>>,
     /// For HTTPS; apart, because these need the system's certificates, which take time to read.
     secure: OnceCell<Vec<Lane>>,
 }
 
-/// Clients that send from one address, or from any.
+/// Clients that send from one address, or over one family, or as the system likes.
 #[derive(Debug)]
 struct Lane {
     bind: Option<IpAddr>,
+    family: Option<Family>,
     /// Connects to any address.
     open: Client,
     /// Connects to no local address.
@@ -69,21 +81,23 @@ struct Lane {
 }
 
 impl Http {
-    pub(super) fn new(bind: &[IpAddr]) -> Self {
-        Self { bind: bind.to_vec(), plain: OnceCell::new(), secure: OnceCell::new() }
+    pub(super) fn new(bind: &[IpAddr], names: Arc<Names>) -> Self {
+        Self { bind: bind.to_vec(), names, plain: OnceCell::new(), secure: OnceCell::new() }
     }
 
-    /// Gets `url`, following redirects. Any status that is no redirect is an answer.
+    /// Gets `url` over `family`, or as the system likes, following redirects. Any status that is no redirect is an
+    /// answer.
     pub(super) async fn get(
         &self,
         mut url: Url,
         origin: Origin,
         limit: BodyLimit,
+        family: Option<Family>,
     ) -> Result<Answer, TrackerFault> {
         let mut was_in_the_world = false;
         for _ in 0..=MAX_REDIRECTS {
             let local_ok = may_be_local(&url, origin, was_in_the_world);
-            let response = self.hop(&url, local_ok).await?;
+            let response = self.hop(&url, local_ok, family).await?;
             let went_local = response.remote_addr().is_some_and(|addr| is_local(addr.ip()));
             if went_local && !local_ok {
                 return Err(TrackerFault::Local);
@@ -99,13 +113,19 @@ impl Http {
     }
 
     /// Sends one request, from the first of our addresses that can reach the host.
-    async fn hop(&self, url: &Url, local_ok: bool) -> Result<Response, TrackerFault> {
+    async fn hop(
+        &self,
+        url: &Url,
+        local_ok: bool,
+        family: Option<Family>,
+    ) -> Result<Response, TrackerFault> {
         let literal = literal_address(url);
         if !local_ok && literal.is_some_and(is_local) {
             return Err(TrackerFault::Local);
         }
         let mut fault = TrackerFault::Lookup;
-        for lane in self.lanes(url.scheme() == "https").await? {
+        let lanes = self.lanes(url.scheme() == "https").await?;
+        for lane in lanes.iter().filter(|lane| lane.serves(family)) {
             let other_family =
                 |bind: IpAddr| literal.is_some_and(|to| to.is_ipv4() != bind.is_ipv4());
             if lane.bind.is_some_and(other_family) {
@@ -123,9 +143,9 @@ impl Http {
     async fn lanes(&self, secure: bool) -> Result<&[Lane], TrackerFault> {
         let cell = if secure { &self.secure } else { &self.plain };
         let make = async || {
-            let bind = self.bind.clone();
+            let (bind, names) = (self.bind.clone(), self.names.clone());
             // Off the thread that moves the bytes of all torrents.
-            let made = tokio::task::spawn_blocking(move || Lane::all(&bind, secure)).await;
+            let made = tokio::task::spawn_blocking(move || Lane::all(&bind, &names, secure)).await;
             made.unwrap_or_else(|error| Err(TrackerFault::Unreachable(error.to_string())))
         };
         cell.get_or_try_init(make).await.map(Vec::as_slice)
@@ -133,20 +153,32 @@ impl Http {
 }
 
 impl Lane {
-    /// A lane for each address in `bind`, or one for any.
-    fn all(bind: &[IpAddr], secure: bool) -> Result<Vec<Self>, TrackerFault> {
+    /// A lane for each address in `bind`; or, without, one for any address and one for each family.
+    fn all(bind: &[IpAddr], names: &Arc<Names>, secure: bool) -> Result<Vec<Self>, TrackerFault> {
         let tls = tls_config(secure).map_err(|error| TrackerFault::Tls(error.to_string()))?;
-        let binds: Vec<_> = match bind {
-            [] => vec![None],
-            bind => bind.iter().copied().map(Some).collect(),
+        let kinds: Vec<_> = match bind {
+            [] => vec![(None, None), (None, Some(Family::V4)), (None, Some(Family::V6))],
+            bind => bind.iter().map(|&ip| (Some(ip), Some(family_of(ip)))).collect(),
         };
-        let lanes: Result<_, _> = binds.into_iter().map(|bind| Self::new(bind, &tls)).collect();
+        let make = |(bind, family)| Self::new(bind, family, names, &tls);
+        let lanes: Result<_, _> = kinds.into_iter().map(make).collect();
         lanes.map_err(|error| fault_of(&error))
     }
 
-    fn new(bind: Option<IpAddr>, tls: &rustls::ClientConfig) -> Result<Self, reqwest::Error> {
+    /// Whether this is a lane for requests over `family`, or for those that go as the system likes.
+    fn serves(&self, family: Option<Family>) -> bool {
+        family == self.family || (family.is_none() && self.bind.is_some())
+    }
+
+    fn new(
+        bind: Option<IpAddr>,
+        family: Option<Family>,
+        names: &Arc<Names>,
+        tls: &rustls::ClientConfig,
+    ) -> Result<Self, reqwest::Error> {
         let client = |local| {
-            let resolver = Resolver { v4: bind.map(|ip| ip.is_ipv4()), local };
+            let v4 = family.map(|family| family == Family::V4);
+            let resolver = Resolver { names: names.clone(), v4, local };
             Client::builder()
                 .user_agent(USER_AGENT)
                 .redirect(reqwest::redirect::Policy::none())
@@ -160,7 +192,7 @@ impl Lane {
                 .tls_backend_preconfigured(tls.clone())
                 .build()
         };
-        Ok(Self { bind, open: client(true)?, guarded: client(false)? })
+        Ok(Self { bind, family, open: client(true)?, guarded: client(false)? })
     }
 }
 
@@ -187,12 +219,14 @@ fn tls_config(trusting: bool) -> Result<rustls::ClientConfig, rustls::Error> {
 
 /// Whether a request for `url` may go to this machine or its network; see the head of this module.
 fn may_be_local(url: &Url, origin: Origin, was_in_the_world: bool) -> bool {
-    !was_in_the_world && (origin == Origin::User || is_announce_path(url))
-}
-
-/// Whether the last part of the path begins with `announce`, as every tracker's does that can be scraped.
-fn is_announce_path(url: &Url) -> bool {
-    url.path().rsplit('/').next().is_some_and(|last| last.starts_with("announce"))
+    let last = url.path().rsplit('/').next().unwrap_or_default();
+    !was_in_the_world
+        && match origin {
+            Origin::User => true,
+            // As the path of every tracker does that can be scraped.
+            Origin::Torrent => last.starts_with("announce"),
+            Origin::Scrape => last.starts_with("scrape"),
+        }
 }
 
 /// The address in the URL, if it is not a name.
@@ -277,11 +311,13 @@ mod tests {
         assert!(!may("http://127.0.0.1/announce", Origin::Torrent, true));
         assert!(may("http://127.0.0.1/a.torrent", Origin::User, false));
         assert!(!may("http://127.0.0.1/a.torrent", Origin::User, true));
+        assert!(may("http://127.0.0.1/scrape?passkey=1", Origin::Scrape, false));
+        assert!(!may("http://127.0.0.1/announce", Origin::Scrape, false));
     }
 
     #[tokio::test]
     async fn the_guarded_client_connects_to_nothing_local() {
-        let http = Http::new(&[]);
+        let http = Http::new(&[], Arc::default());
         for url in [
             "http://127.0.0.1:1/announce",
             "http://127.1:1/",
@@ -290,7 +326,7 @@ mod tests {
             "http://2130706433:1/",
             "http://localhost:1/",
         ] {
-            let fault = http.hop(&Url::parse(url).unwrap(), false).await.unwrap_err();
+            let fault = http.hop(&Url::parse(url).unwrap(), false, None).await.unwrap_err();
             assert_eq!(fault, TrackerFault::Local, "{url}");
         }
     }

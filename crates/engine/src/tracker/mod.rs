@@ -1,43 +1,54 @@
-//! Announces made for the core: over HTTP(S) and over UDP.
+//! Announces made for the core, and scrapes: over HTTP(S) and over UDP.
 //!
 //! *When* to announce, to which tracker of which tier, and what to do with the answer is decided in the core.
 //! Here is one announce, from its URL to its answer, with nothing a tracker does left unbounded:
 //!
-//! - it ends within the time given, whatever the tracker does, and dropping the future leaves nothing behind;
+//! - it waits for its turn in the [`gate`], which is the session's: so many at once in all and at one host;
+//! - from then on it ends within the time given, whatever the tracker does, and dropping the future leaves nothing
+//!   behind;
 //! - an answer has at most 1 MiB, before and after decompression ([`body`]);
 //! - redirects are followed by hand, at most five, and never lead from the world into this machine or its
 //!   network ([`http`]);
-//! - a tracker gets at most [`MAX_PER_HOST`] announces from us at once, the others wait their turn.
+//! - a tracker with addresses of both families is told over both ([`ask`]).
 //!
 //! Messages name the tracker's host and never its whole URL, which may hold a passkey.
 
 mod address;
+mod ask;
 mod body;
 mod error;
+mod families;
 pub(crate) mod fetch;
+pub(crate) mod gate;
 mod http;
+mod names;
 mod resolver;
+mod scrape;
 #[cfg(test)]
 mod tests;
 mod udp;
 
+pub(crate) use ask::{Announced, Other};
 pub use error::{TrackerError, TrackerFault};
 
-use http::{Http, Origin};
+use families::{Avoided, BOTH, family_of};
+use gate::{Gate, Outcome, Turn, Urgency};
+use http::{Answer, Http, Origin};
+use names::Names;
 use reqwest::Url;
-use samara_wire::tracker::http::{announce_url, parse_announce};
-use samara_wire::tracker::{AnnounceRequest, AnnounceResponse};
-use std::collections::HashMap;
+use samara_wire::id::WireHash;
+use samara_wire::tracker::http::{ResponseError, announce_url, parse_announce};
+use samara_wire::tracker::udp::Family;
+use samara_wire::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse, ScrapeStats};
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use udp::Udp;
 
-/// Announces to one host that are under way at once.
-const MAX_PER_HOST: usize = 8;
+/// How long the answer over a second address family is waited for where one answer is all that can be given.
+const MERGE_TIME: Duration = Duration::from_secs(1);
 
 /// Makes announces. Cheap to clone; clones share connections. Belongs to the tokio runtime that first uses it.
 #[derive(Clone, Debug)]
@@ -47,9 +58,12 @@ pub struct TrackerClient {
 
 #[derive(Debug)]
 struct Inner {
+    bind: Vec<IpAddr>,
     http: Http,
     udp: Udp,
-    gates: Mutex<HashMap<String, Weak<Semaphore>>>,
+    names: Arc<Names>,
+    avoided: Avoided,
+    gate: Arc<Gate>,
 }
 
 impl TrackerClient {
@@ -57,65 +71,156 @@ impl TrackerClient {
     /// used. Empty: the system chooses.
     #[must_use]
     pub fn new(bind: &[IpAddr]) -> Self {
-        let inner = Inner { http: Http::new(bind), udp: Udp::new(bind), gates: Mutex::default() };
-        Self { inner: Arc::new(inner) }
+        Self::with_gate(bind, Gate::new())
     }
 
-    /// Announces `request` to the tracker at `url` (`http`, `https` or `udp`) and gives its answer.
+    /// A client that shares its limits with others.
+    pub(crate) fn with_gate(bind: &[IpAddr], gate: Arc<Gate>) -> Self {
+        let names = Arc::<Names>::default();
+        let (http, udp) = (Http::new(bind, names.clone()), Udp::new(bind));
+        let (bind, avoided) = (bind.to_vec(), Avoided::default());
+        Self { inner: Arc::new(Inner { bind, http, udp, names, avoided, gate }) }
+    }
+
+    /// Announces `request` to the tracker at `url` (`http`, `https` or `udp`) and gives its answer: with the peers it
+    /// names over IPv4 and over IPv6 if it has addresses of both, unless one comes more than a second later.
     ///
     /// # Errors
-    /// If the tracker refuses, answers nonsense, or does not answer within `timeout`. The text is for a user.
+    /// If the tracker refuses, answers nonsense, or does not answer within `timeout`, which counts from when the
+    /// announce begins: others to the same host may have to end first. The text is for a user.
     pub async fn announce(
         &self,
         url: &str,
         request: &AnnounceRequest,
         timeout: Duration,
     ) -> Result<AnnounceResponse, TrackerError> {
-        let target = parse_url(url)?;
-        let host = host_of(&target);
-        let answer = tokio::time::timeout(timeout, self.announce_to(&target, &host, request));
-        match answer.await {
-            Ok(answer) => answer.map_err(|fault| TrackerError::new(host, fault)),
-            Err(_) => Err(TrackerError::new(host, TrackerFault::Timeout(timeout))),
-        }
+        self.announce_as(urgency_of(request.event), url, request, timeout).await
     }
 
-    async fn announce_to(
+    /// The same, with a say in how soon it begins.
+    pub(crate) async fn announce_as(
         &self,
+        urgency: Urgency,
+        url: &str,
+        request: &AnnounceRequest,
+        timeout: Duration,
+    ) -> Result<AnnounceResponse, TrackerError> {
+        let turn = self.turn(url, urgency).await?;
+        Ok(self.announce_in_turn(turn, url, request, timeout).await?.merged().await)
+    }
+
+    /// Waits until an announce to `url` may begin.
+    pub(crate) async fn turn(&self, url: &str, urgency: Urgency) -> Result<Turn, TrackerError> {
+        let host = host_of(&parse_url(url)?);
+        Ok(self.inner.gate.enter(&host, urgency).await)
+    }
+
+    /// Announces; gives the first answer, and what may bring the second.
+    pub(crate) async fn announce_in_turn(
+        &self,
+        turn: Turn,
+        url: &str,
+        request: &AnnounceRequest,
+        timeout: Duration,
+    ) -> Result<Announced, TrackerError> {
+        let target = parse_url(url)?;
+        let host = host_of(&target);
+        let announced = ask::announce(&self.inner, turn, (&target, &host), request, timeout).await;
+        announced.map_err(|fault| TrackerError::new(host, fault))
+    }
+
+    /// Asks the tracker at `url` what it knows of each of `hashes`, in their order (BEP 48, 15); `None` where it says
+    /// nothing of a torrent. Many torrents are asked for in one request.
+    ///
+    /// # Errors
+    /// If the tracker cannot be scraped, refuses, answers nonsense, or does not answer within `timeout`.
+    pub async fn scrape(
+        &self,
+        url: &str,
+        hashes: &[WireHash],
+        timeout: Duration,
+    ) -> Result<Vec<Option<ScrapeStats>>, TrackerError> {
+        let target = parse_url(url)?;
+        let host = host_of(&target);
+        let turn = self.inner.gate.enter(&host, Urgency::Event).await;
+        let scraped = scrape::scrape(&self.inner, &target, hashes);
+        let result = match tokio::time::timeout(timeout, scraped).await {
+            Ok(result) => result,
+            Err(_) => Err(TrackerFault::Timeout(timeout)),
+        };
+        let silent = result.as_ref().is_err_and(TrackerFault::is_silence);
+        turn.end(if silent { Outcome::Silent } else { Outcome::Answered });
+        result.map_err(|fault| TrackerError::new(host, fault))
+    }
+}
+
+impl Inner {
+    /// The families over which the host of `url` can be asked, at least one.
+    async fn families(&self, url: &Url) -> Result<Vec<Family>, TrackerFault> {
+        let addrs = self.names.lookup(url.host_str().unwrap_or_default()).await;
+        let may = |family: &Family| {
+            let ours = self.bind.is_empty() || self.bind.iter().any(|ip| family_of(*ip) == *family);
+            ours && addrs.iter().any(|ip| family_of(*ip) == *family)
+        };
+        let families: Vec<_> = BOTH.into_iter().filter(may).collect();
+        if families.is_empty() { Err(TrackerFault::Lookup) } else { Ok(families) }
+    }
+
+    /// The endpoints behind `url` that we may send to, of `family` if it says so; at least one.
+    async fn addresses(
+        &self,
+        url: &Url,
+        family: Option<Family>,
+    ) -> Result<Vec<SocketAddr>, TrackerFault> {
+        let families = self.families(url).await?;
+        let usable = |ip: &IpAddr| {
+            let of = family_of(*ip);
+            families.contains(&of) && family.is_none_or(|family| family == of)
+        };
+        let port = url.port().unwrap_or_default();
+        let addrs = self.names.lookup(url.host_str().unwrap_or_default()).await;
+        let addrs = addrs.into_iter().filter(usable).map(|ip| SocketAddr::new(ip, port));
+        Ok(addrs.collect())
+    }
+
+    /// Announces over `family`, or over the only one there is.
+    async fn announce_over(
+        &self,
+        family: Option<Family>,
         target: &Url,
-        host: &str,
         request: &AnnounceRequest,
     ) -> Result<AnnounceResponse, TrackerFault> {
-        let gate = self.gate(host);
-        let _turn = gate.acquire().await.expect("no gate is ever closed");
         if target.scheme() == "udp" {
-            return self.inner.udp.announce(target, request).await;
+            let addresses = self.addresses(target, family).await?;
+            return self.udp.announce(&addresses, target, request).await;
         }
         let url = Url::parse(&announce_url(target.as_str(), request))
             .map_err(|error| TrackerFault::Url(error.to_string()))?;
-        let answer = self.inner.http.get(url, Origin::Torrent, body::ANNOUNCE).await?;
-        match parse_announce(&answer.body) {
-            Ok(response) if answer.status.is_success() => Ok(response),
-            // A refusal in the tracker's own words says more than a status code.
-            Err(error @ samara_wire::tracker::http::ResponseError::Failure { .. }) => {
-                Err(TrackerFault::Response(error))
-            }
-            _ if !answer.status.is_success() => Err(TrackerFault::Status(answer.status.as_u16())),
-            Err(error) => Err(TrackerFault::Response(error)),
-            Ok(_) => Err(TrackerFault::Status(answer.status.as_u16())),
-        }
+        let answer = self.http.get(url, Origin::Torrent, body::ANNOUNCE, family).await?;
+        answer_of(&answer, parse_announce)
     }
+}
 
-    /// What lets [`MAX_PER_HOST`] announces to `host` pass at once.
-    fn gate(&self, host: &str) -> Arc<Semaphore> {
-        let mut gates = self.inner.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gate) = gates.get(host).and_then(Weak::upgrade) {
-            return gate;
-        }
-        gates.retain(|_, gate| gate.strong_count() > 0);
-        let gate = Arc::new(Semaphore::new(MAX_PER_HOST));
-        gates.insert(host.to_owned(), Arc::downgrade(&gate));
-        gate
+/// What an answer over HTTP says.
+fn answer_of<T>(
+    answer: &Answer,
+    parse: impl FnOnce(&[u8]) -> Result<T, ResponseError>,
+) -> Result<T, TrackerFault> {
+    match parse(&answer.body) {
+        Ok(response) if answer.status.is_success() => Ok(response),
+        // A refusal in the tracker's own words says more than a status code.
+        Err(error @ ResponseError::Failure { .. }) => Err(TrackerFault::Response(error)),
+        Err(error) if answer.status.is_success() => Err(TrackerFault::Response(error)),
+        _ => Err(TrackerFault::Status(answer.status.as_u16())),
+    }
+}
+
+/// How soon an announce is wanted of which nothing but its event is known.
+pub(crate) const fn urgency_of(event: AnnounceEvent) -> Urgency {
+    match event {
+        AnnounceEvent::Started | AnnounceEvent::Completed => Urgency::Event,
+        AnnounceEvent::Stopped => Urgency::Stopped,
+        AnnounceEvent::Periodic => Urgency::Regular,
     }
 }
 

@@ -1,13 +1,16 @@
 //! Looks up names for HTTP, giving only addresses that may be connected to.
 
 use super::address::is_local;
+use super::names::Names;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What a [`Resolver`] gives of what the system knows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Resolver {
+    pub(super) names: Arc<Names>,
     /// Only addresses of IPv4 (`Some(true)`) or of IPv6 (`Some(false)`).
     pub(super) v4: Option<bool>,
     /// Whether addresses of this machine and its network are given.
@@ -35,27 +38,30 @@ impl fmt::Display for ResolveError {
 impl std::error::Error for ResolveError {}
 
 impl Resolver {
-    async fn lookup(self, name: Name) -> Result<Vec<SocketAddr>, ResolveError> {
-        let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-        let found = found.map_err(|_| ResolveError::Unknown)?;
-        self.choose(found.collect())
+    async fn lookup(&self, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+        let found = self.names.lookup(name).await;
+        choose(found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect(), self.v4, self.local)
     }
+}
 
-    fn choose(self, mut addrs: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, ResolveError> {
-        addrs.retain(|addr| self.v4.is_none_or(|v4| addr.is_ipv4() == v4));
-        if addrs.is_empty() {
-            return Err(ResolveError::Unknown);
-        }
-        addrs.retain(|addr| self.local || !is_local(addr.ip()));
-        if addrs.is_empty() { Err(ResolveError::Local) } else { Ok(addrs) }
+fn choose(
+    mut addrs: Vec<SocketAddr>,
+    v4: Option<bool>,
+    local: bool,
+) -> Result<Vec<SocketAddr>, ResolveError> {
+    addrs.retain(|addr| v4.is_none_or(|v4| addr.is_ipv4() == v4));
+    if addrs.is_empty() {
+        return Err(ResolveError::Unknown);
     }
+    addrs.retain(|addr| local || !is_local(addr.ip()));
+    if addrs.is_empty() { Err(ResolveError::Local) } else { Ok(addrs) }
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let resolver = *self;
+        let resolver = self.clone();
         Box::pin(async move {
-            let addrs = resolver.lookup(name).await?;
+            let addrs = resolver.lookup(name.as_str()).await?;
             Ok(Box::new(addrs.into_iter()) as Addrs)
         })
     }
@@ -70,14 +76,14 @@ mod tests {
         let addr = |text: &str| -> SocketAddr { text.parse().unwrap() };
         let all =
             vec![addr("127.0.0.1:0"), addr("8.8.8.8:0"), addr("[2a00::1]:0"), addr("[::1]:0")];
-        let choose = |v4, local| Resolver { v4, local }.choose(all.clone());
+        let choose = |v4, local| super::choose(all.clone(), v4, local);
         assert_eq!(choose(None, true), Ok(all.clone()));
         assert_eq!(choose(None, false), Ok(vec![all[1], all[2]]));
         assert_eq!(choose(Some(true), false), Ok(vec![all[1]]));
         assert_eq!(choose(Some(false), true), Ok(vec![all[2], all[3]]));
-        let loopback = Resolver { v4: None, local: false }.choose(vec![all[0]]);
+        let loopback = super::choose(vec![all[0]], None, false);
         assert_eq!(loopback, Err(ResolveError::Local));
-        let no_v6 = Resolver { v4: Some(false), local: true }.choose(vec![all[0]]);
+        let no_v6 = super::choose(vec![all[0]], Some(false), true);
         assert_eq!(no_v6, Err(ResolveError::Unknown));
     }
 }

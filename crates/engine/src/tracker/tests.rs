@@ -12,6 +12,9 @@ use std::sync::atomic::AtomicUsize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
+mod families;
+mod scrape;
+
 const TIME: Duration = Duration::from_secs(20);
 
 fn request() -> AnnounceRequest {
@@ -34,7 +37,13 @@ fn request() -> AnnounceRequest {
 async fn serve(
     answer: impl Fn(&str) -> Vec<u8> + Send + 'static,
 ) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer)
+}
+
+fn serve_on(
+    listener: TcpListener,
+    answer: impl Fn(&str) -> Vec<u8> + Send + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>) {
     let addr = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
     let counter = connections.clone();
@@ -257,10 +266,17 @@ async fn torrents_are_fetched_and_web_pages_are_not() {
 
 /// A UDP tracker that answers what `answer` gives for the n-th datagram it receives.
 async fn udp_tracker(
+    answer: impl FnMut(usize, Request) -> Vec<(TransactionId, Response)> + Send + 'static,
+) -> SocketAddr {
+    udp_tracker_on(UdpSocket::bind("127.0.0.1:0").await.unwrap(), answer)
+}
+
+fn udp_tracker_on(
+    socket: UdpSocket,
     mut answer: impl FnMut(usize, Request) -> Vec<(TransactionId, Response)> + Send + 'static,
 ) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = socket.local_addr().unwrap();
+    let family = if addr.is_ipv4() { Family::V4 } else { Family::V6 };
     tokio::spawn(async move {
         let mut buffer = [0; 2048];
         for n in 0.. {
@@ -268,7 +284,7 @@ async fn udp_tracker(
             let request = Request::parse(&buffer[..len]).unwrap();
             for (transaction, response) in answer(n, request) {
                 let mut datagram = Vec::new();
-                response.encode(transaction, Family::V4, &mut datagram);
+                response.encode(transaction, family, &mut datagram);
                 socket.send_to(&datagram, from).await.unwrap();
             }
         }

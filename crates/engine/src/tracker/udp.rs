@@ -1,4 +1,4 @@
-//! UDP trackers (BEP 15, 41).
+//! UDP trackers: announces and scrapes (BEP 15, 41).
 //!
 //! One socket for each address family serves all announces. There is no task that reads it: each announce that
 //! waits reads what has arrived and passes to the others what is theirs, so nothing outlives the announces. An
@@ -14,10 +14,11 @@
 
 use super::error::TrackerFault;
 use reqwest::Url;
+use samara_wire::id::WireHash;
 use samara_wire::tracker::udp::{
     ConnectionId, Family, MAX_DATAGRAM, Request, Response, TransactionId,
 };
-use samara_wire::tracker::{AnnounceRequest, AnnounceResponse};
+use samara_wire::tracker::{AnnounceRequest, AnnounceResponse, ScrapeStats};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -61,19 +62,54 @@ impl Udp {
         Self { bind: bind.to_vec(), v4, v6, state: Mutex::default() }
     }
 
-    /// Announces, again and again until there is an answer. The caller bounds the time.
+    /// Announces to one of `addresses`, again and again until there is an answer. The caller bounds the time.
     pub(super) async fn announce(
         &self,
+        addresses: &[SocketAddr],
         url: &Url,
         announce: &AnnounceRequest,
     ) -> Result<AnnounceResponse, TrackerFault> {
-        let addresses = self.resolve(url).await?;
         let url_data = url_data(url);
+        let request = |connection, transaction| Request::Announce {
+            connection,
+            transaction,
+            announce: announce.clone(),
+            url_data: url_data.clone(),
+        };
+        match self.ask(addresses, &request).await? {
+            Response::Announce(answer) => Ok(answer),
+            response => Err(refusal(response)),
+        }
+    }
+
+    /// Scrapes at most [`MAX_SCRAPE`](samara_wire::tracker::udp::MAX_SCRAPE) torrents, in their order, in the same way.
+    pub(super) async fn scrape(
+        &self,
+        addresses: &[SocketAddr],
+        hashes: &[WireHash],
+    ) -> Result<Vec<ScrapeStats>, TrackerFault> {
+        let request = |connection, transaction| Request::Scrape {
+            connection,
+            transaction,
+            hashes: hashes.to_vec(),
+        };
+        match self.ask(addresses, &request).await? {
+            Response::Scrape(stats) => Ok(stats),
+            response => Err(refusal(response)),
+        }
+    }
+
+    /// Asks until there is an answer, at the next address with each repeat.
+    async fn ask(
+        &self,
+        addresses: &[SocketAddr],
+        request: &impl Fn(ConnectionId, TransactionId) -> Request,
+    ) -> Result<Response, TrackerFault> {
+        let addresses = &addresses[..addresses.len().min(MAX_ADDRESSES)];
         let mut wait = FIRST_WAIT;
         let mut unreachable_in_a_row = 0;
         for addr in addresses.iter().cycle() {
-            let attempt = self.attempt(*addr, announce, &url_data);
-            match tokio::time::timeout(wait, attempt).await {
+            match tokio::time::timeout(wait, self.attempt(*addr, request)).await {
                 // Such as an IPv6 address on a machine without IPv6; another address may do.
                 Ok(Err(fault @ TrackerFault::Unreachable(_))) => {
                     unreachable_in_a_row += 1;
@@ -92,36 +128,25 @@ impl Udp {
         Err(TrackerFault::Lookup)
     }
 
-    /// One connect, unless there was one lately, and one announce. Waits for ever.
+    /// One connect, unless there was one lately, and one request. Waits for ever.
     async fn attempt(
         &self,
         addr: SocketAddr,
-        announce: &AnnounceRequest,
-        url_data: &str,
-    ) -> Result<AnnounceResponse, TrackerFault> {
+        request: &impl Fn(ConnectionId, TransactionId) -> Request,
+    ) -> Result<Response, TrackerFault> {
         let cached = self.connection(addr);
         let connection = match cached {
             Some(connection) => connection,
             None => self.connect(addr).await?,
         };
-        let ask = |connection| {
-            self.exchange(addr, move |transaction| Request::Announce {
-                connection,
-                transaction,
-                announce: announce.clone(),
-                url_data: url_data.to_owned(),
-            })
-        };
-        let mut response = ask(connection).await?;
+        let response = self.exchange(addr, |id| request(connection, id)).await?;
         if matches!(response, Response::Error(_)) && cached.is_some() {
             // Perhaps only the connection id is refused.
             self.lock().connections.remove(&addr);
-            response = ask(self.connect(addr).await?).await?;
+            let connection = self.connect(addr).await?;
+            return self.exchange(addr, |id| request(connection, id)).await;
         }
-        match response {
-            Response::Announce(answer) => Ok(answer),
-            response => Err(refusal(response)),
-        }
+        Ok(response)
     }
 
     async fn connect(&self, addr: SocketAddr) -> Result<ConnectionId, TrackerFault> {
@@ -204,17 +229,6 @@ impl Udp {
                 return (Waiting { udp: self, key, answered: false }, answer);
             }
         }
-    }
-
-    /// The host's addresses, of the families we may use.
-    async fn resolve(&self, url: &Url) -> Result<Vec<SocketAddr>, TrackerFault> {
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let port = url.port().unwrap_or_default();
-        let found =
-            tokio::net::lookup_host((host, port)).await.map_err(|_| TrackerFault::Lookup)?;
-        let usable = |addr: &SocketAddr| self.bind_address(addr.is_ipv4()).is_some();
-        let found: Vec<_> = found.filter(usable).take(MAX_ADDRESSES).collect();
-        if found.is_empty() { Err(TrackerFault::Lookup) } else { Ok(found) }
     }
 
     /// The address to send from, or `None` if the family is not to be used.

@@ -37,6 +37,25 @@ impl Torrent {
         self.drive_announcer(now, out);
     }
 
+    /// A tracker that has answered answered again, over another address family: its peers count, and nothing else.
+    pub fn handle_more_announced(
+        &mut self,
+        now: Instant,
+        response: AnnounceResponse,
+        out: &mut Outbox,
+    ) {
+        if !self.announcer.is_stopped() {
+            self.handle_peers(now, PeerSource::Tracker, &response.peers, out);
+        }
+    }
+
+    /// Whether the outcome of an announce is still of interest. One that has not begun yet and is not awaited any
+    /// more must not be made: the tracker may have been told since that we stopped.
+    #[must_use]
+    pub fn awaits_announce(&self, id: AnnounceId) -> bool {
+        self.announcer.awaits(id)
+    }
+
     /// An announce failed; `error` is in words for a user, `retry` what the tracker said of another try.
     pub fn handle_announce_failed(
         &mut self,

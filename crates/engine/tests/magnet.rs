@@ -3,7 +3,9 @@
 
 mod support;
 
+use samara_engine::create::Kind;
 use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
+use samara_engine::wire::id::InfoHashes;
 use samara_engine::wire::magnet::{Magnet, PeerHint};
 use samara_engine::wire::peer::extension::ExtensionHandshake;
 use samara_engine::wire::peer::frame::{Decoded, Frame, FrameDecoder};
@@ -36,6 +38,11 @@ async fn resolve(
 /// A sample whose info dictionary has several metadata pieces.
 fn sample() -> Sample {
     Sample::single(40_000_000, 16 * 1024)
+}
+
+/// A file of many pieces.
+fn sample_of(kind: Kind) -> Sample {
+    Sample::single(20_000_000, 16 * 1024).of_kind(kind)
 }
 
 /// A peer that speaks the protocol and gives metadata of the right length and wrong content.
@@ -234,5 +241,49 @@ fn a_peer_learns_of_the_seed_from_the_only_peer_it_knows() {
         for session in [seed, middle, last] {
             session.shutdown().await;
         }
+    });
+}
+
+#[test]
+fn a_v2_link_becomes_a_download_piece_layers_and_all() {
+    run(async {
+        // 1221 pieces: three requests.
+        let sample = sample_of(Kind::V2);
+        let (seed, _torrent) = sample.seed().await;
+        let leech = session(None);
+        let found = resolve(&leech, link(&sample, &[addr(&seed)]), 30).await.unwrap();
+        assert!(found.metainfo.info.has_piece_layers());
+        assert_eq!(found.metainfo.to_bytes(), sample.metainfo.to_bytes());
+        let dir = tempfile::tempdir().unwrap();
+        let add = AddTorrent { peers: found.peers, ..AddTorrent::new(found.metainfo, dir.path()) };
+        let torrent = leech.add(add).await.unwrap();
+        until(&torrent, |s| s.state == State::Seeding).await;
+        sample.assert_same(dir.path());
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}
+
+#[test]
+fn layers_of_a_hybrid_are_fetched_where_they_are_wanted_and_kept() {
+    run(async {
+        let (sample, state) = (sample_of(Kind::Hybrid), tempfile::tempdir().unwrap());
+        let (seed, _torrent) = sample.seed().await;
+        let leech = session(Some(state.path()));
+        // As most links are: nobody knows yet that there is a v2 hash.
+        let mut magnet = link(&sample, &[addr(&seed)]);
+        magnet.hashes = InfoHashes::v1_only(sample.metainfo.info.hashes().v1().unwrap());
+        let found = resolve(&leech, magnet.clone(), 30).await.unwrap();
+        assert!(found.metainfo.info.has_all_hashes() && !found.metainfo.info.has_piece_layers());
+        let whole = ResolveConfig { layers: true, ..ResolveConfig::default() };
+        let found = leech.resolve(magnet.clone(), whole.clone()).outcome().await.unwrap();
+        assert_eq!(found.metainfo.to_bytes(), sample.metainfo.to_bytes());
+        leech.shutdown().await;
+        seed.shutdown().await;
+        let again = session(Some(state.path()));
+        let found = again.resolve(magnet, whole).outcome().await.unwrap();
+        assert!(found.from_cache, "nobody is there any more");
+        assert_eq!(found.metainfo.to_bytes(), sample.metainfo.to_bytes());
+        again.shutdown().await;
     });
 }

@@ -1,4 +1,4 @@
-//! One connection to a peer that may have the metadata: handshake, extension handshake, then messages both ways.
+//! One connection to a peer that may have what is sought: handshake, extension handshake, then messages both ways.
 //!
 //! The fast extension is not offered, so that we need not say that we have nothing. Whatever the peer says of the
 //! torrent's data is passed over. What it can make us keep is one frame.
@@ -8,9 +8,11 @@ use crate::listen::HANDSHAKE_TIMEOUT;
 use crate::shard::ShardEnv;
 use samara_swarm::metadata::{FetchKey, UT_METADATA_ID};
 use samara_wire::id::WireHash;
+use samara_wire::metainfo::merkle::Hash;
 use samara_wire::peer::extension::{ExtensionHandshake, HANDSHAKE_ID};
 use samara_wire::peer::frame::{Decoded, Frame, FrameDecoder};
 use samara_wire::peer::handshake::{Handshake, Reserved};
+use samara_wire::peer::hashes::HashRequest;
 use samara_wire::peer::message::Message;
 use samara_wire::peer::ut_metadata;
 use std::io;
@@ -43,6 +45,12 @@ pub(super) enum Said {
     Extensions(Box<ExtensionHandshake>),
     /// A message of `ut_metadata`.
     Metadata(Box<[u8]>),
+    /// Part of a hash tree (BEP 52).
+    Hashes { request: Box<HashRequest>, hashes: Box<[Hash]> },
+    /// It does not give part of a hash tree.
+    HashReject(Box<HashRequest>),
+    /// It asks for part of a hash tree, of which we have none.
+    HashRequest(Box<HashRequest>),
     /// The connection ended, or did not come about.
     Gone,
 }
@@ -63,7 +71,7 @@ impl Connection {
     /// Runs until either side ends it, and tells of it.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.converse().await {
-            tracing::debug!(addr = %self.addr, %error, "no metadata from here");
+            tracing::debug!(addr = %self.addr, %error, "nothing from here");
         }
         self.say(Said::Gone).await;
     }
@@ -150,6 +158,9 @@ fn heard(frame: Frame) -> io::Result<Option<Said>> {
             Some(Said::Extensions(Box::new(said)))
         }
         Message::Extended { id: UT_METADATA_ID, payload } => Some(Said::Metadata(payload)),
+        Message::Hashes { request, hashes } => Some(Said::Hashes { request, hashes }),
+        Message::HashReject(request) => Some(Said::HashReject(request)),
+        Message::HashRequest(request) => Some(Said::HashRequest(request)),
         _ => None,
     })
 }

@@ -1,6 +1,7 @@
 //! The loop of one magnet link.
 
 use super::connection::{Connection, Said};
+use super::work::{Fetched, Wish, Work};
 use super::{Job, ResolveConfig, ResolveError, ResolveStatus, Resolved, cache};
 use crate::discovery::{Found, Seeker, Seeking};
 use crate::shard::ShardEnv;
@@ -8,16 +9,18 @@ use crate::tracker::{TrackerError, unguessable};
 use samara_swarm::Announce;
 use samara_swarm::AnnounceId;
 use samara_swarm::announcer::{Announcer, AnnouncerConfig, Counters};
-use samara_swarm::metadata::{FetchEffect, FetchFault, FetchKey, FetchStatus, MetadataFetch};
+use samara_swarm::metadata::{FetchFault, FetchKey, FetchStatus, LayerFetch, MetadataFetch};
 use samara_swarm::peer_list::{PeerList, PeerListConfig};
 use samara_swarm::torrent::PeerSource;
+use samara_wire::id::WireHash;
 use samara_wire::magnet::{Magnet, PeerHint};
-use samara_wire::metainfo::{Info, Metainfo};
+use samara_wire::metainfo::{Info, Metainfo, MetainfoError};
 use samara_wire::peer::message::Message;
 use samara_wire::time::Instant;
 use samara_wire::tracker::AnnounceResponse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -54,12 +57,19 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 /// Resolves a link and tells what came of it. Ends early when nobody waits any more.
 pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
     let Job { magnet, config, status, mut outcome } = job;
-    if let Some(raw) = load(&env, &magnet).await {
+    let kept = match load(&env, &magnet, config.layers).await.transpose() {
+        Ok(kept) => kept,
+        Err(error) => {
+            // Fails only if nobody waits.
+            let _ = outcome.send(Err(error.into()));
+            return;
+        }
+    };
+    if let Some(info) = kept.as_ref().filter(|info| !lacks_layers(info, config.layers)) {
         // Nobody was met, so that those whom the link names are still to be tried.
         let looked_up = tokio::time::timeout(LOOK_UP, look_up(&magnet.peers)).await;
-        let resolved = resolved(&magnet, &raw, looked_up.unwrap_or_default(), true);
-        // Fails only if nobody waits.
-        let _ = outcome.send(resolved);
+        let peers = looked_up.unwrap_or_default();
+        let _ = outcome.send(Ok(resolved(&magnet, info.clone(), peers, true)));
         return;
     }
     let named = !(magnet.trackers.is_empty() && magnet.peers.is_empty() && config.peers.is_empty());
@@ -70,7 +80,7 @@ pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
     let timeout = config.timeout;
     let mut driver = Driver::new(Rc::clone(&env), &magnet, &config);
     let found = tokio::select! {
-        raw = driver.fetch(&status) => Some(raw),
+        info = driver.fetch(&magnet, kept, config.layers, &status) => Some(info),
         () = tokio::time::sleep(timeout) => None,
         () = outcome.closed() => {
             spawn_local(driver.goodbye());
@@ -80,44 +90,49 @@ pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
     let last = driver.status();
     status.send_replace(last.clone());
     let peers = std::mem::take(&mut driver.good);
-    if !(config.stay && found.is_some()) {
+    if !(config.stay && matches!(found, Some(Ok(_)))) {
         driver.goodbye().await;
     }
-    let result = match found {
-        Some(raw) => {
-            save(&env, &magnet, raw.clone()).await;
-            resolved(&magnet, &raw, peers, false)
-        }
+    let _ = outcome.send(match found {
+        Some(info) => info.map(|info| resolved(&magnet, info, peers, false)),
         None => Err(ResolveError::Timeout { timeout, status: Box::new(last) }),
-    };
-    let _ = outcome.send(result);
+    });
 }
 
-async fn load(env: &ShardEnv, magnet: &Magnet) -> Option<Vec<u8>> {
+/// Whether piece layers are to be fetched: a v2 torrent cannot be checked without, a hybrid one cannot be written to a
+/// file.
+fn lacks_layers(info: &Info, wanted: bool) -> bool {
+    !info.has_piece_layers() && (wanted || !info.has_all_hashes())
+}
+
+/// What is kept of the torrent: its info dictionary, and its piece layers if they are needed and there.
+async fn load(
+    env: &ShardEnv,
+    magnet: &Magnet,
+    layers: bool,
+) -> Option<Result<Info, MetainfoError>> {
     let (dir, hashes) = (env.shared.config.state_dir.clone()?, magnet.hashes);
+    let load = move || {
+        let raw = cache::load(&dir, &hashes)?;
+        let info = Info::parse(&raw);
+        let whole = info.as_ref().ok().filter(|info| lacks_layers(info, layers));
+        let whole = whole.and_then(|info| cache::load_layers(&dir, info));
+        Some(whole.map_or(info, Ok))
+    };
     // An error is a panic in there, reported when it happened.
-    spawn_blocking(move || cache::load(&dir, &hashes)).await.ok().flatten()
+    spawn_blocking(load).await.ok().flatten()
 }
 
-async fn save(env: &ShardEnv, magnet: &Magnet, raw: Vec<u8>) {
+/// Has `work` done with the state directory, if there is one.
+async fn keep(env: &ShardEnv, work: impl FnOnce(&Path) + Send + 'static) {
     if let Some(dir) = env.shared.config.state_dir.clone() {
-        let hashes = magnet.hashes;
         // As above.
-        let _ = spawn_blocking(move || cache::save(&dir, &hashes, &raw)).await;
+        let _ = spawn_blocking(move || work(&dir)).await;
     }
 }
 
 /// The torrent, from its info dictionary and the hints of the link.
-fn resolved(
-    magnet: &Magnet,
-    raw: &[u8],
-    peers: Vec<SocketAddr>,
-    from_cache: bool,
-) -> Result<Resolved, ResolveError> {
-    let info = Info::parse(raw)?;
-    if !info.has_all_hashes() {
-        return Err(ResolveError::PieceLayers);
-    }
+fn resolved(magnet: &Magnet, info: Info, peers: Vec<SocketAddr>, from_cache: bool) -> Resolved {
     let metainfo = Metainfo {
         info,
         trackers: tiers(magnet),
@@ -128,7 +143,7 @@ fn resolved(
         created_by: None,
         comment: None,
     };
-    Ok(Resolved { metainfo, peers, from_cache })
+    Resolved { metainfo, peers, from_cache }
 }
 
 /// The trackers of a link are unrelated to one another: each is asked.
@@ -143,11 +158,14 @@ enum Arrival {
     Announced(AnnounceId, Result<AnnounceResponse, TrackerError>),
 }
 
+/// Where the status is published.
+type Status = tokio::sync::watch::Sender<ResolveStatus>;
+
 struct Driver {
     env: Rc<ShardEnv>,
-    hash: samara_wire::id::WireHash,
-    fetch: MetadataFetch,
-    effects: Vec<FetchEffect>,
+    /// By which the torrent is called in handshakes.
+    hash: WireHash,
+    work: Work,
     announcer: Announcer,
     trackers: u32,
     trackers_answered: u32,
@@ -164,7 +182,7 @@ struct Driver {
     connections: JoinSet<()>,
     tell: mpsc::Sender<(FetchKey, Said)>,
     told: mpsc::Receiver<(FetchKey, Said)>,
-    result: Option<Vec<u8>>,
+    result: Option<Fetched>,
     /// Peers found without trackers.
     found: mpsc::Receiver<Found>,
     seeking: Option<Seeking>,
@@ -212,8 +230,7 @@ impl Driver {
         let seeking = shared.discovery.seek(magnet.hashes, false, &Seeker::Resolver(find));
         Self {
             hash: magnet.hashes.wire(),
-            fetch: MetadataFetch::new(magnet.hashes),
-            effects: Vec::new(),
+            work: MetadataFetch::new(magnet.hashes).into(),
             announcer,
             trackers: u32::try_from(magnet.trackers.len()).unwrap_or(u32::MAX),
             trackers_answered: 0,
@@ -234,13 +251,70 @@ impl Driver {
         }
     }
 
-    /// Works until the info dictionary is here.
-    async fn fetch(&mut self, status: &tokio::sync::watch::Sender<ResolveStatus>) -> Vec<u8> {
+    /// Works until everything is here that is needed, beyond what was `kept`, and keeps it.
+    async fn fetch(
+        &mut self,
+        magnet: &Magnet,
+        kept: Option<Info>,
+        layers: bool,
+        status: &Status,
+    ) -> Result<Info, ResolveError> {
+        let mut known = kept;
+        loop {
+            if let Some(info) = &known {
+                let fetch = lacks_layers(info, layers).then(|| LayerFetch::new(info)).flatten();
+                let Some(fetch) = fetch else { return Ok(info.clone()) };
+                self.turn_to_layers(info, fetch);
+            }
+            match (self.work(status).await, &known) {
+                (Fetched::Metadata(raw), _) => {
+                    let hashes = magnet.hashes;
+                    known = Some(Info::parse(&raw)?);
+                    keep(&self.env, move |dir| cache::save(dir, &hashes, &raw)).await;
+                }
+                (Fetched::Layers(layers), Some(info)) => {
+                    let whole = info.with_piece_layers(&layers)?;
+                    let kept = whole.clone();
+                    keep(&self.env, move |dir| cache::save_layers(dir, &kept)).await;
+                    return Ok(whole);
+                }
+                (Fetched::Layers(_), None) => {
+                    unreachable!("layers are fetched of a known torrent alone")
+                }
+            }
+        }
+    }
+
+    /// The info dictionary is here: those connected go on to the piece layers. Of a hybrid torrent they may know only
+    /// the half that has none, so they are dialled again by the v2 hash.
+    fn turn_to_layers(&mut self, info: &Info, fetch: LayerFetch) {
+        let now = self.env.now();
+        let name = info.hashes().v2().map_or(self.hash, |v2| v2.truncated());
+        self.work = fetch.into();
+        self.fates.clear();
+        if name == self.hash {
+            for (key, _) in self.links.iter().filter(|(_, link)| link.connected) {
+                self.work.handle_said(now, *key, &Said::Connected);
+            }
+            return;
+        }
+        self.hash = name;
+        for key in self.links.keys().copied().collect::<Vec<_>>() {
+            self.close(now, key);
+        }
+        for addr in self.good.clone() {
+            // As if the user had named them: at once, and first.
+            self.peer_list.add(now, addr, PeerSource::User);
+        }
+    }
+
+    /// Works until what is fetched at present is here.
+    async fn work(&mut self, status: &Status) -> Fetched {
         let mut published = tokio::time::Instant::now();
         loop {
             self.settle();
-            if let Some(raw) = self.result.take() {
-                return raw;
+            if let Some(found) = self.result.take() {
+                return found;
             }
             if published.elapsed() >= PUBLISH_INTERVAL {
                 published = tokio::time::Instant::now();
@@ -269,7 +343,7 @@ impl Driver {
                 () = tokio::time::sleep(PUBLISH_INTERVAL) => {}
                 () = tokio::time::sleep_until(deadline.unwrap_or(published)), if deadline.is_some() => {
                     let now = self.env.now();
-                    self.fetch.handle_timeout(now, &mut self.effects);
+                    self.work.handle_timeout(now);
                 }
             }
         }
@@ -278,17 +352,17 @@ impl Driver {
     /// Does what the cores want done.
     fn settle(&mut self) {
         let now = self.env.now();
-        for effect in std::mem::take(&mut self.effects) {
-            match effect {
-                FetchEffect::Send(key, message) => {
+        for wish in self.work.take_wishes() {
+            match wish {
+                Wish::Send(key, message) => {
                     if let Some(link) = self.links.get(&key) {
                         self.fates.insert(link.addr, Fate::Asked);
                         // Fails only if the connection has just ended.
                         let _ = link.send.send(message);
                     }
                 }
-                FetchEffect::Drop(key, fault) => self.drop_link(now, key, fault),
-                FetchEffect::Done(raw) => self.result = Some(raw),
+                Wish::Drop(key, fault) => self.drop_link(now, key, fault),
+                Wish::Done(found) => self.result = Some(found),
             }
         }
         let counters = Counters { left: LEFT, peers_wanted: 200, ..Counters::default() };
@@ -305,7 +379,7 @@ impl Driver {
         let dial = (self.links.len() < MAX_CONNECTIONS)
             .then(|| self.peer_list.next_ready(Instant::ZERO))
             .flatten();
-        [self.fetch.next_timeout(), self.announcer.next_timeout(), dial].into_iter().flatten().min()
+        [self.work.next_timeout(), self.announcer.next_timeout(), dial].into_iter().flatten().min()
     }
 
     fn announce(&mut self, announce: Announce) {
@@ -338,7 +412,7 @@ impl Driver {
     fn on_said(&mut self, key: FetchKey, said: Said) {
         let now = self.env.now();
         let Some(link) = self.links.get_mut(&key) else { return };
-        match said {
+        match &said {
             Said::Connected => {
                 link.connected = true;
                 self.peer_list.on_connected(now, link.addr, true);
@@ -346,17 +420,20 @@ impl Driver {
                     self.good.push(link.addr);
                 }
             }
-            Said::Extensions(said) => {
-                self.fetch.handle_extensions(now, key, &said, &mut self.effects);
-            }
-            Said::Metadata(payload) => {
-                self.fetch.handle_message(now, key, &payload, &mut self.effects);
+            Said::HashRequest(request) => {
+                // Fails only if the connection has just ended.
+                let _ = link.send.send(Message::HashReject(request.clone()));
+                return;
             }
             Said::Gone => {
-                self.fetch.handle_disconnected(now, key, &mut self.effects);
+                self.work.handle_disconnected(now, key);
                 self.forget(now, key);
+                return;
+            }
+            Said::Extensions(_) | Said::Metadata(_) | Said::Hashes { .. } | Said::HashReject(_) => {
             }
         }
+        self.work.handle_said(now, key, &said);
     }
 
     fn on_arrival(&mut self, arrival: Arrival) {
@@ -385,14 +462,19 @@ impl Driver {
     }
 
     fn drop_link(&mut self, now: Instant, key: FetchKey, fault: FetchFault) {
-        let Some(link) = self.links.get(&key) else { return };
-        link.task.abort();
-        let addr = link.addr;
+        let Some(addr) = self.links.get(&key).map(|link| link.addr) else { return };
         self.fates.insert(addr, Fate::Dropped(fault));
         if fault == FetchFault::Lied {
             tracing::info!(%addr, "this peer sent wrong metadata");
             self.peer_list.ban(addr);
             self.good.retain(|good| *good != addr);
+        }
+        self.close(now, key);
+    }
+
+    fn close(&mut self, now: Instant, key: FetchKey) {
+        if let Some(link) = self.links.get(&key) {
+            link.task.abort();
         }
         self.forget(now, key);
     }
@@ -426,8 +508,9 @@ impl Driver {
                 without: fates(|fate| fate == Fate::Dropped(NoMetadata)),
                 unwilling: fates(|fate| matches!(fate, Fate::Dropped(Refuses | Silent))),
                 liars: fates(|fate| fate == Fate::Dropped(Lied)),
-                ..self.fetch.status()
+                ..self.work.metadata_status()
             },
+            layers: self.work.layer_progress().map(|(here, all)| (count(here), count(all))),
         }
     }
 

@@ -1,4 +1,5 @@
-//! From a magnet link to a torrent: finds peers, fetches the info dictionary from them, and keeps it.
+//! From a magnet link to a torrent: finds peers, fetches the info dictionary and the piece layers from them, and keeps
+//! both.
 //!
 //! This comes before there is a torrent, so it has a small loop of its own instead of a torrent's shell: it announces
 //! to the link's trackers, dials the peers they and the link name, and lets [`samara_swarm::metadata`] decide whom to
@@ -7,12 +8,14 @@
 //! | file | does |
 //! | --- | --- |
 //! | `driver` | the loop: announces, dials, deadlines |
+//! | `work` | which of the two is fetched |
 //! | `connection` | one connection to a peer |
 //! | `cache` | keeps what was fetched in the state directory |
 
 mod cache;
 mod connection;
 mod driver;
+mod work;
 
 use crate::command::ShardCommand;
 use crate::session::Session;
@@ -34,11 +37,15 @@ pub struct ResolveConfig {
     pub timeout: Duration,
     /// The torrent will be added at once: the trackers are not told that we stop.
     pub stay: bool,
+    /// Piece layers (BEP 52) are to be fetched of a hybrid torrent too. It can be downloaded without, but a `.torrent`
+    /// file needs them. Those of a v2 torrent are fetched in any case.
+    pub layers: bool,
 }
 
 impl Default for ResolveConfig {
     fn default() -> Self {
-        Self { peers: Vec::new(), timeout: Duration::from_secs(180), stay: false }
+        let timeout = Duration::from_secs(180);
+        Self { peers: Vec::new(), timeout, stay: false, layers: false }
     }
 }
 
@@ -71,6 +78,9 @@ pub struct ResolveStatus {
     pub failed: u32,
     /// The metadata itself.
     pub fetch: FetchStatus,
+    /// Once the metadata is here: parts of its piece layers that are here too, and how many there are. What `fetch`
+    /// says of peers is then about them.
+    pub layers: Option<(u32, u32)>,
 }
 
 /// Why a magnet link was not resolved.
@@ -81,7 +91,7 @@ pub enum ResolveError {
     #[error("the link names no tracker and no peer, and there is no other way yet to find some")]
     NobodyToAsk,
     /// The time is up.
-    #[error("no metadata within {} s: {}", .timeout.as_secs(), .status)]
+    #[error("no {} within {} s: {}", .status.sought(), .timeout.as_secs(), .status)]
     Timeout {
         /// The limit.
         timeout: Duration,
@@ -91,11 +101,6 @@ pub enum ResolveError {
     /// The bytes are right by their hash, and are no valid torrent.
     #[error("the torrent that the link names is not valid: {0}")]
     Invalid(#[from] MetainfoError),
-    /// A v2 torrent whose piece layers stand outside of the metadata.
-    #[error(
-        "a v2 torrent with files of more than one piece needs its piece layers, which cannot be fetched from peers yet"
-    )]
-    PieceLayers,
     /// The session was shut down.
     #[error("the session has been shut down")]
     ShutDown,
@@ -146,6 +151,14 @@ impl Resolving {
     }
 }
 
+impl ResolveStatus {
+    /// What is fetched at present, in words.
+    #[must_use]
+    pub const fn sought(&self) -> &'static str {
+        if self.layers.is_some() { "piece layers" } else { "metadata" }
+    }
+}
+
 /// In words for a user, such as `asked 14 peers, 3 have no metadata`.
 impl std::fmt::Display for ResolveStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -175,6 +188,9 @@ impl std::fmt::Display for ResolveStatus {
         }
         if claimed > 0 {
             write!(f, ", {} of {} KiB here", received >> 10, claimed.div_ceil(1024))?;
+        }
+        if let Some((here, all)) = self.layers {
+            write!(f, ", {here} of {all} parts of the piece layers here")?;
         }
         Ok(())
     }

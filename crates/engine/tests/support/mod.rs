@@ -1,7 +1,7 @@
 //! What the tests of whole sessions have in common: torrents made of known bytes, sessions on loopback.
 #![allow(dead_code, clippy::unwrap_used, reason = "test code; each test file uses its part")]
 
-use samara_engine::create::{CreateConfig, CreateProgress, create};
+use samara_engine::create::{CreateConfig, CreateProgress, Kind, create};
 use samara_engine::wire::metainfo::Metainfo;
 use samara_engine::{AddTorrent, Existing, Session, SessionConfig, State, Torrent, TorrentStatus};
 use std::future::Future;
@@ -37,6 +37,14 @@ impl Sample {
         let path = sample.dir.path().join("data.bin");
         let metainfo = create(&path, &config, &CreateProgress::default()).unwrap().metainfo;
         Self { metainfo, ..sample }
+    }
+
+    /// The same content as a v2 or hybrid torrent, with pieces of 16 KiB.
+    pub(crate) fn of_kind(self, kind: Kind) -> Self {
+        let config = CreateConfig { kind, piece_len: Some(16 * 1024), ..CreateConfig::default() };
+        let path = self.dir.path().join("data.bin");
+        let metainfo = create(&path, &config, &CreateProgress::default()).unwrap().metainfo;
+        Self { metainfo, ..self }
     }
 
     /// A directory `many` of files with these names and lengths.

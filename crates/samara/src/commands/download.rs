@@ -38,7 +38,12 @@ pub(crate) fn run(args: &DownloadArgs, context: &Context) -> Result<Exit, Failur
         let begun = Instant::now();
         if !links.is_empty() {
             let timeout = args.timeout.unwrap_or(resolve::USUAL_TIMEOUT);
-            let config = ResolveConfig { peers: peers.clone(), timeout, stay: true };
+            let config = ResolveConfig {
+                peers: peers.clone(),
+                timeout,
+                stay: true,
+                ..ResolveConfig::default()
+            };
             let found = resolve::all(&session, links, config, &mut signals, out).await;
             match found {
                 Ok(Some(found)) => found.into_iter().for_each(|f| push(&mut items, f.into(), out)),

@@ -41,7 +41,8 @@ pub(crate) fn run(args: &ResolveArgs, context: &Context) -> Result<Exit, Failure
         let peers = session::resolve(&args.network.peers).await?;
         let session = session::start(&args.network, settings, false)?;
         let timeout = args.timeout.unwrap_or(USUAL_TIMEOUT);
-        let config = ResolveConfig { peers, timeout, stay: false };
+        // A hybrid torrent can do without its piece layers, a file cannot.
+        let config = ResolveConfig { peers, timeout, stay: false, layers: true };
         let resolving = session.resolve(magnet.clone(), config);
         let outcome = watch(resolving, &magnet, &mut signals, out).await;
         session.shutdown().await;
@@ -54,10 +55,11 @@ pub(crate) fn run(args: &ResolveArgs, context: &Context) -> Result<Exit, Failure
 
 fn save(metainfo: &Metainfo, args: &ResolveArgs, out: Output) -> Result<Exit, Failure> {
     let bytes = metainfo.to_bytes();
-    // The piece layers of a hybrid torrent stand outside of what peers send; a file needs them.
-    if Metainfo::parse(&bytes).is_err() {
-        let what = "the piece layers of this hybrid torrent cannot be fetched from peers yet, and a file needs them";
-        return Err(Failure::new(Exit::Failed, what).hint("samara download takes the link itself"));
+    // A torrent of very many pieces can be shared, and makes a file that we would refuse ourselves.
+    if let Err(error) = Metainfo::parse(&bytes) {
+        let failure =
+            Failure::new(Exit::Failed, format!("it cannot be written to a file: {error}"));
+        return Err(failure.hint("samara download takes the link itself"));
     }
     if args.output == Path::new("-") {
         out.bytes(&bytes)?;
@@ -124,7 +126,8 @@ async fn watch(
                 let found = outcome.map_err(|e| failed(&name, &e))?;
                 if !out.json {
                     let info = &found.metainfo.info;
-                    let files = units::count(info.files().len() as u64, "file", "files");
+                    let files = info.files().iter().filter(|file| !file.attributes.padding).count();
+                    let files = units::count(files as u64, "file", "files");
                     let size = units::size(info.total_len());
                     out.note(format_args!("{}: {files}, {size}", clean(info.name())));
                 }
@@ -146,8 +149,9 @@ async fn watch(
 fn tell(name: &str, status: &ResolveStatus, magnet: &Magnet, out: Output) -> Result<(), Failure> {
     if !out.json {
         out.note(format_args!(
-            "{}: fetching metadata: {}",
+            "{}: fetching {}: {}",
             clean(name),
+            status.sought(),
             clean(&status.to_string())
         ));
         return Ok(());
@@ -167,6 +171,8 @@ fn tell(name: &str, status: &ResolveStatus, magnet: &Magnet, out: Output) -> Res
             "peers_lying": status.fetch.liars,
             "received": status.fetch.received,
             "length": status.fetch.claimed,
+            "layers": status.layers.map(|(here, _)| here),
+            "layers_total": status.layers.map(|(_, all)| all),
             "tracker_error": status.tracker_error,
         }),
     )

@@ -217,7 +217,7 @@ fn parse_announce(reader: &mut Reader<'_>) -> Result<AnnounceRequest, DatagramEr
 
 /// BEP 41: the text in pieces of at most 255 bytes.
 fn encode_url_data(text: &str, out: &mut Vec<u8>) {
-    let bytes = &text.as_bytes()[..text.len().min(MAX_URL_DATA)];
+    let bytes = &text.as_bytes()[..text.floor_char_boundary(MAX_URL_DATA)];
     for part in bytes.chunks(255) {
         out.push(OPTION_URL_DATA);
         out.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
@@ -241,7 +241,10 @@ fn parse_url_data(mut reader: Reader<'_>) -> Result<String, DatagramError> {
             }
         }
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    // What stands in for a wrong byte is longer than the byte.
+    text.truncate(text.floor_char_boundary(MAX_URL_DATA));
+    Ok(text)
 }
 
 impl Response {

@@ -69,6 +69,24 @@ fn the_path_and_query_ride_along() {
 }
 
 #[test]
+fn url_data_that_is_no_text_stays_within_its_bound() {
+    let mut datagram = encoded(&Request::Announce {
+        connection: ConnectionId(7),
+        transaction: TransactionId(1),
+        announce: sample(),
+        url_data: String::new(),
+    });
+    for _ in 0..7 {
+        datagram.extend([2, 255]);
+        datagram.extend([0xff; 255]);
+    }
+    let read = Request::parse(&datagram).unwrap();
+    let Request::Announce { url_data, .. } = &read else { panic!("{read:?}") };
+    assert!((1990..=2000).contains(&url_data.len()), "{}", url_data.len());
+    assert_eq!(Request::parse(&encoded(&read)), Ok(read));
+}
+
+#[test]
 fn answers_are_read_in_the_form_of_their_family() {
     let mut datagram = vec![0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 7, 8, 0, 0, 0, 1, 0, 0, 0, 2];
     datagram.extend([10, 0, 0, 1, 0x1a, 0xe1, 10, 0, 0, 2, 0, 0, 10, 0, 0, 1, 0x1a, 0xe1]);

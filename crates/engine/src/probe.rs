@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 mod piece;
 
-pub use crate::tracker::fetch::{announce_all, fetch_torrent};
+pub use crate::tracker::fetch::{announce_all, fetch_torrent, scrape_all};
 pub use piece::fetch_piece;
 
 /// After the handshake, what a peer says unasked is waited for at most this long.

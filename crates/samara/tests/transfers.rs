@@ -272,3 +272,57 @@ fn a_link_that_leads_nowhere_says_how_far_it_came() {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn trackers_are_scraped_for_torrents_links_and_hashes() {
+    let home = Home::new();
+    made(&home);
+    let mut tracker = home.spawn(&["tracker", "--port", "0", "--bind", "127.0.0.1"]);
+    let port = tracker.wait_for("tracking")["port"].as_u64().expect("a port");
+    let (http, udp) =
+        (format!("http://127.0.0.1:{port}/announce"), format!("udp://127.0.0.1:{port}"));
+    let args = ["create", "data/top", "-o", "tracked.torrent", "-q", "--tracker", &http];
+    assert_eq!(home.run(&args).code, 0);
+    let hash = home.run(&["info", "tracked.torrent", "--json"]).object("info")["info_hash_v1"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // Whoever asks `peers` is a leech for a moment, and is gone again.
+    assert_eq!(home.run(&["peers", "tracked.torrent", "--json"]).code, 0);
+    let never = "0123456789abcdef0123456789abcdef01234567";
+    let ran =
+        home.run(&["scrape", "tracked.torrent", never, "--tracker", &udp, "--tracker", &http]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    assert_eq!(
+        ran.stdout,
+        format!(
+            "{udp}: top: 0 seeds, 0 leeches, 0 downloads\n{udp}: {never}: 0 seeds, 0 leeches, 0 downloads\n\
+             {http}: top: not known\n{http}: {never}: not known\n"
+        )
+    );
+    let mut seed = home.spawn(&[
+        "seed",
+        "tracked.torrent",
+        "--data",
+        "data",
+        "--port",
+        "0",
+        "--bind",
+        "127.0.0.1",
+    ]);
+    seed.wait_for("listening");
+    let link = format!("magnet:?xt=urn:btih:{hash}&dn=a%20link&tr={http}");
+    let ask = || home.run(&["scrape", &link, "--json"]).object("scrape");
+    let known = (0..500).map(|_| ask()).find(|seen| seen["complete"] == 1);
+    let seen = known.expect("the seed announces itself at once");
+    assert_eq!((seen["name"].as_str(), seen["info_hash"].as_str()), (Some("a link"), Some(&*hash)));
+    assert_eq!((&seen["incomplete"], &seen["url"]), (&0.into(), &http.clone().into()));
+
+    let nowhere = home.run(&["scrape", never]);
+    assert_eq!(nowhere.code, 2, "{nowhere:?}");
+    assert!(nowhere.stderr.contains("--tracker"), "{}", nowhere.stderr);
+    drop(tracker);
+    let gone = home.run(&["scrape", "tracked.torrent", "--timeout", "20s", "--json"]);
+    assert_eq!(gone.code, 3, "{gone:?}");
+    assert!(gone.object("scrape")["error"].as_str().unwrap().contains("refused"), "{gone:?}");
+}

@@ -5,9 +5,9 @@ use super::http::{Http, Origin};
 use super::{TrackerClient, TrackerError, TrackerFault, host_of, unguessable};
 use crate::probe::ProbeError;
 use reqwest::Url;
-use samara_wire::id::PeerId;
+use samara_wire::id::{PeerId, WireHash};
 use samara_wire::metainfo::Metainfo;
-use samara_wire::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse};
+use samara_wire::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse, ScrapeStats};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +118,30 @@ async fn ask(
         tracing::debug!(%error, "a tracker was not told that we stop");
     }
     Ok(answer)
+}
+
+/// Asks each tracker what it knows of its torrents, all trackers at the same time; answers in the order of
+/// `questions`, of each torrent in the order asked, `None` where the tracker says nothing of it. Announces nothing.
+/// Needs a tokio runtime. Sends from the addresses in `bind` alone, if there are any.
+pub async fn scrape_all(
+    questions: Vec<(String, Vec<WireHash>)>,
+    bind: &[IpAddr],
+    timeout: Duration,
+) -> Vec<Result<Vec<Option<ScrapeStats>>, String>> {
+    let client = TrackerClient::new(bind);
+    let ended = Err("the request ended unexpectedly".to_owned());
+    let mut answers = vec![ended; questions.len()];
+    let mut asked = JoinSet::new();
+    for (i, (url, hashes)) in questions.into_iter().enumerate() {
+        let client = client.clone();
+        asked.spawn(async move { (i, client.scrape(&url, &hashes, timeout).await) });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((i, answer)) = answer {
+            answers[i] = answer.map_err(|error| error.to_string());
+        }
+    }
+    answers
 }
 
 /// A peer id of our form, used once.

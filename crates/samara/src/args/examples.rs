@@ -40,6 +40,7 @@ pub(crate) const ALL: &[Examples] = &[
     VERIFY,
     DECODE,
     PEERS,
+    SCRAPE,
     HANDSHAKE,
     PIECE,
     TRACKER,
@@ -127,6 +128,13 @@ pub(crate) const DECODE: Examples = Examples(&[
 pub(crate) const PEERS: Examples = Examples(&[
     ("Ask every tracker", "samara peers film.torrent"),
     ("How many peers there are", "samara peers film.torrent --quiet | wc -l"),
+]);
+pub(crate) const SCRAPE: Examples = Examples(&[
+    ("How many seeds and leeches there are", "samara scrape film.torrent album.torrent"),
+    (
+        "By info-hash, at a tracker of your choice",
+        "samara scrape 0123456789abcdef0123456789abcdef01234567 --tracker udp://tracker.example.org:6969/announce",
+    ),
 ]);
 pub(crate) const HANDSHAKE: Examples = Examples(&[
     ("Who is there, and what can it do?", "samara handshake film.torrent 192.0.2.7:6881"),

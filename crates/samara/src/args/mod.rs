@@ -8,7 +8,7 @@ mod transfers;
 pub(crate) use overview::command;
 pub(crate) use torrents::{
     ConfigArgs, CreateArgs, DecodeArgs, HandshakeArgs, InfoArgs, MagnetArgs, MagnetCommand,
-    ManArgs, PeersArgs, PieceArgs, ResolveArgs, VerifyArgs,
+    ManArgs, PeersArgs, PieceArgs, ResolveArgs, ScrapeArgs, VerifyArgs,
 };
 pub(crate) use transfers::{DemoArgs, DownloadArgs, NetworkArgs, SeedArgs, ShareArgs, TrackerArgs};
 
@@ -85,6 +85,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Decode(DecodeArgs),
     Peers(PeersArgs),
+    Scrape(ScrapeArgs),
     Handshake(HandshakeArgs),
     Piece(PieceArgs),
     Tracker(TrackerArgs),

@@ -156,6 +156,23 @@ pub(crate) struct PeersArgs {
     pub(crate) timeout: Duration,
 }
 
+/// Ask the trackers how many seeds and leeches they know, one line a tracker and torrent
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples::SCRAPE.help_with(
+    "Nothing is announced, so that nobody learns of you but the trackers. Exit code 3 if no tracker answers."
+))]
+pub(crate) struct ScrapeArgs {
+    /// Torrents: a file, an http(s) URL, a magnet link, an info-hash, or - for stdin
+    #[arg(value_name = "SRC", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) sources: Vec<String>,
+    /// Ask this tracker, and not those that the torrents name; repeat for more
+    #[arg(long = "tracker", value_name = "URL")]
+    pub(crate) trackers: Vec<String>,
+    /// Wait this long for an answer
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration, default_value = "15s")]
+    pub(crate) timeout: Duration,
+}
+
 /// Shake hands with a peer: its id, client and extensions
 #[derive(Clone, Debug, Args)]
 #[command(after_help = examples::HANDSHAKE.help())]

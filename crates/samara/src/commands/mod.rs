@@ -15,6 +15,7 @@ mod man;
 mod peers;
 mod piece;
 mod resolve;
+mod scrape;
 mod seed;
 mod session;
 mod share;
@@ -47,6 +48,7 @@ pub(crate) fn run(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Demo(args) => demo::run(&args, &context),
         Command::Magnet(args) => magnet::run(&args, &context),
         Command::Peers(args) => peers::run(&args, &context),
+        Command::Scrape(args) => scrape::run(&args, &context),
         Command::Piece(args) => piece::run(&args, &context),
         Command::Handshake(args) => handshake::run(&args, context.out),
         Command::Create(args) => create::run(&args, context.out),

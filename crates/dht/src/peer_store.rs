@@ -100,6 +100,13 @@ impl PeerStore {
         found
     }
 
+    /// Whether `peer` is kept for `torrent`.
+    #[must_use]
+    pub fn contains(&self, torrent: &WireHash, peer: SocketAddr) -> bool {
+        let known = self.torrents.get(torrent).and_then(|peers| peers.get(&peer.ip()));
+        known.is_some_and(|known| known.port == peer.port())
+    }
+
     /// How many there are of a torrent, as filters (BEP 33); `None` if the torrent is not known.
     #[must_use]
     pub fn scrape(&self, torrent: &WireHash) -> Option<Box<Scrape>> {

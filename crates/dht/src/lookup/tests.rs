@@ -86,6 +86,50 @@ fn who_names_phantoms_has_the_rest_asked_last() {
     assert_eq!(ask_all(&mut lookup), [node(52).addr], "not the liar's third");
 }
 
+/// Nodes 100 to 108 have answered, and the nearest of them has named `named`, of which the first two are not there.
+fn with_two_absent(named: &[NodeInfo]) -> Lookup {
+    let mut lookup = Lookup::new(TARGET, true, &nodes(100..109), &[]);
+    assert_eq!(ask_all(&mut lookup).len(), 6);
+    (101..106).for_each(|n| answer(&mut lookup, n, &[]));
+    assert_eq!(ask_all(&mut lookup).len(), 3);
+    (106..109).for_each(|n| answer(&mut lookup, n, &[]));
+    answer(&mut lookup, 100, named);
+    assert_eq!(ask_all(&mut lookup), [node(1).addr, node(2).addr]);
+    lookup.slow(node(1).addr);
+    lookup.slow(node(2).addr);
+    lookup
+}
+
+#[test]
+fn two_that_are_not_there_do_not_cost_an_honest_guide_the_rest() {
+    let mut lookup = with_two_absent(&nodes(1..6));
+    assert!(!lookup.is_done(), "doubted, but not disbelieved");
+    assert_eq!(ask_all(&mut lookup), [node(3).addr, node(4).addr]);
+    answer(&mut lookup, 3, &[]);
+    lookup.slow(node(4).addr);
+    assert_eq!(ask_all(&mut lookup), [node(5).addr], "the third has made good for two");
+    answer(&mut lookup, 5, &[]);
+    answer(&mut lookup, 4, &[]);
+    assert!(lookup.is_done());
+    let storers: Vec<NodeInfo> = lookup.storers().iter().map(|storer| storer.info).collect();
+    assert_eq!(storers[..4], nodes([3, 4, 5, 100]));
+}
+
+#[test]
+fn who_names_nothing_but_phantoms_is_disbelieved_and_stores_nothing() {
+    let mut lookup = with_two_absent(&nodes(1..9));
+    lookup.found_at(node(100).addr);
+    assert_eq!(lookup.finders(), 1);
+    assert_eq!(ask_all(&mut lookup), [node(3).addr, node(4).addr]);
+    lookup.slow(node(3).addr);
+    lookup.slow(node(4).addr);
+    assert!(lookup.is_done(), "the other four are not waited for");
+    assert_eq!(lookup.finders(), 0, "what he claims to have counts for nothing");
+    assert!(lookup.storers().iter().all(|storer| storer.info != node(100)));
+    answer(&mut lookup, 3, &[]);
+    assert_eq!(lookup.finders(), 1, "one was only slow");
+}
+
 #[test]
 fn everything_is_bounded() {
     let mut lookup = Lookup::new(TARGET, true, &nodes([60_000]), &[]);

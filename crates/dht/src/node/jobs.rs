@@ -35,7 +35,7 @@ const ENOUGH_STORED: u32 = 6;
 
 /// If fewer nodes than this named any peer, a lookup for peers looks at [`WIDER`] of the nearest nodes: some
 /// of those that should know may have been unreachable for the one who announced.
-const FEW_NAMERS: u32 = 3;
+const FEW_NAMERS: usize = 3;
 
 /// See [`FEW_NAMERS`].
 const WIDER: usize = 14;
@@ -77,8 +77,6 @@ pub(super) struct Job {
     /// Highest number of a mutable item found, or 0 for an immutable one.
     found_seq: Option<i64>,
     hops: u8,
-    /// Nodes that had what was looked for.
-    namers: u32,
     /// Stores that are not answered; `None` while still walking.
     storing: Option<u32>,
     stored: u32,
@@ -201,7 +199,6 @@ impl Dht {
             scrape: Scrape::default(),
             found_seq: None,
             hops: 0,
-            namers: 0,
             storing: None,
             stored: 0,
             storers: BTreeSet::new(),
@@ -253,7 +250,7 @@ impl Dht {
                 break;
             }
             let over = now - job.started >= MAX_TIME;
-            if job.lookup.is_done() && job.namers < FEW_NAMERS && job.wants_peers() {
+            if job.lookup.is_done() && job.lookup.finders() < FEW_NAMERS && job.wants_peers() {
                 job.lookup.widen(WIDER);
             }
             if over || job.has_enough() || job.lookup.is_done() {
@@ -377,7 +374,7 @@ impl Dht {
         let hops =
             job.lookup.answered(from.addr, from.id, response.token.clone(), response.seq, nodes);
         if job.take_findings(id, response, out) {
-            job.namers += 1;
+            job.lookup.found_at(from.addr);
             if job.hops == 0 {
                 job.hops = hops.max(1);
             }

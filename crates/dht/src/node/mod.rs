@@ -47,6 +47,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use jobs::{Goal, Job};
+use samara_wire::id::WireHash;
 use samara_wire::krpc::{Body, Method, NodeId, NodeInfo, Packet, Query, TransactionId, Want};
 use samara_wire::time::{Duration, Instant};
 
@@ -220,6 +221,12 @@ impl Dht {
     #[must_use]
     pub const fn external_ip(&self) -> Option<IpAddr> {
         self.external.ip()
+    }
+
+    /// Whether `peer` was announced to us for `torrent` and is told to those who ask.
+    #[must_use]
+    pub fn has_peer(&self, torrent: &WireHash, peer: SocketAddr) -> bool {
+        self.peers.contains(torrent, peer)
     }
 
     /// What should survive a restart: our id and the nodes that answered lately, the good ones first.

@@ -12,6 +12,7 @@
 //! | [`table`] | which nodes are remembered (BEP 5, 42) |
 //! | [`lookup`] | whom to ask next on the way to a target |
 //! | [`requests`] | which datagram answers which question |
+//! | [`patience`] | how long an answer is waited for |
 //! | [`token`] | who may store something here |
 //! | [`peer_store`], [`item_store`] | what is stored here, how much and for how long (BEP 5, 33, 44, 51) |
 //! | [`proven`] | who has shown to be where its datagrams say |
@@ -33,6 +34,7 @@ pub mod item_store;
 pub mod lookup;
 pub mod node;
 pub mod outbox;
+pub mod patience;
 pub mod peer_store;
 pub mod proven;
 pub mod rate;

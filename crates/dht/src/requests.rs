@@ -1,16 +1,14 @@
 //! Which datagram answers which question.
 //!
 //! An answer counts only if it comes from the endpoint that was asked and repeats the four unguessable
-//! bytes the question carried. Questions end in two steps: after [`SLOW`] a lookup stops waiting for the answer, after
-//! [`TIMEOUT`] it no longer counts.
+//! bytes the question carried. Questions end in two steps: after a time that is learned ([`Patience`]) a lookup stops waiting for
+//! the answer, after [`TIMEOUT`] it no longer counts.
 
+use crate::patience::Patience;
 use alloc::collections::{BTreeMap, VecDeque};
 use core::net::SocketAddr;
 use samara_wire::krpc::{NodeId, TransactionId};
 use samara_wire::time::{Duration, Instant};
-
-/// After so long a lookup asks somebody else as well.
-pub const SLOW: Duration = Duration::from_millis(1200);
 
 /// After so long a question is given up.
 pub const TIMEOUT: Duration = Duration::from_secs(6);
@@ -35,16 +33,22 @@ pub struct Request<P> {
 #[derive(Debug)]
 pub struct Requests<P> {
     open: BTreeMap<u32, Request<P>>,
-    /// In the order of sending, which is that of both deadlines.
+    /// When they were sent, in that order, which is that of both deadlines.
     to_be_slow: VecDeque<(Instant, u32)>,
     to_end: VecDeque<(Instant, u32)>,
+    patience: Patience,
 }
 
 impl<P: Copy> Requests<P> {
     /// None.
     #[must_use]
     pub const fn new() -> Self {
-        Self { open: BTreeMap::new(), to_be_slow: VecDeque::new(), to_end: VecDeque::new() }
+        Self {
+            open: BTreeMap::new(),
+            to_be_slow: VecDeque::new(),
+            to_end: VecDeque::new(),
+            patience: Patience::new(),
+        }
     }
 
     /// Whether another question may be asked.
@@ -55,8 +59,8 @@ impl<P: Copy> Requests<P> {
 
     /// Notes a question that carries `number`, which is free.
     pub fn insert(&mut self, number: u32, request: Request<P>) {
-        self.to_be_slow.push_back((request.sent + SLOW, number));
-        self.to_end.push_back((request.sent + TIMEOUT, number));
+        self.to_be_slow.push_back((request.sent, number));
+        self.to_end.push_back((request.sent, number));
         self.open.insert(number, request);
     }
 
@@ -69,6 +73,7 @@ impl<P: Copy> Requests<P> {
     /// The question that a datagram from `from` answers.
     pub fn answered(
         &mut self,
+        now: Instant,
         from: SocketAddr,
         transaction: &TransactionId,
     ) -> Option<Request<P>> {
@@ -76,13 +81,22 @@ impl<P: Copy> Requests<P> {
         if self.open.get(&number)?.addr != from {
             return None;
         }
-        self.open.remove(&number)
+        let request = self.open.remove(&number)?;
+        self.patience.learn(now - request.sent);
+        Some(request)
+    }
+
+    /// After so long a node is slow.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience.limit()
     }
 
     /// The next open question that has just become slow.
     pub fn poll_slow(&mut self, now: Instant) -> Option<Request<P>> {
-        while let Some(&(at, number)) = self.to_be_slow.front()
-            && (at <= now || !self.open.contains_key(&number))
+        let limit = self.patience();
+        while let Some(&(sent, number)) = self.to_be_slow.front()
+            && (sent + limit <= now || !self.open.contains_key(&number))
         {
             self.to_be_slow.pop_front();
             if let Some(request) = self.open.get(&number) {
@@ -94,8 +108,8 @@ impl<P: Copy> Requests<P> {
 
     /// The next question that ends without an answer.
     pub fn poll_ended(&mut self, now: Instant) -> Option<Request<P>> {
-        while let Some(&(at, number)) = self.to_end.front()
-            && (at <= now || !self.open.contains_key(&number))
+        while let Some(&(sent, number)) = self.to_end.front()
+            && (sent + TIMEOUT <= now || !self.open.contains_key(&number))
         {
             self.to_end.pop_front();
             if let Some(request) = self.open.remove(&number) {
@@ -108,8 +122,8 @@ impl<P: Copy> Requests<P> {
     /// When something becomes slow or ends.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        let slow = self.to_be_slow.front().map(|(at, _)| *at);
-        let end = self.to_end.front().map(|(at, _)| *at);
+        let slow = self.to_be_slow.front().map(|(sent, _)| *sent + self.patience());
+        let end = self.to_end.front().map(|(sent, _)| *sent + TIMEOUT);
         slow.into_iter().chain(end).min()
     }
 }
@@ -123,6 +137,7 @@ impl<P: Copy> Default for Requests<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patience::{FIRST, SHORTEST};
 
     fn transaction(number: u32) -> TransactionId {
         TransactionId::new(&number.to_be_bytes()).unwrap()
@@ -136,11 +151,11 @@ mod tests {
         requests.insert(7, Request { addr, id: None, purpose: 'a', sent: now });
         assert!(requests.contains(7) && requests.has_room());
         let other_port = SocketAddr::from(([1, 2, 3, 4], 6));
-        assert!(requests.answered(other_port, &transaction(7)).is_none());
-        assert!(requests.answered(addr, &transaction(8)).is_none());
-        assert!(requests.answered(addr, &TransactionId::new(b"\x07").unwrap()).is_none());
-        assert_eq!(requests.answered(addr, &transaction(7)).unwrap().purpose, 'a');
-        assert!(requests.answered(addr, &transaction(7)).is_none(), "only once");
+        assert!(requests.answered(now, other_port, &transaction(7)).is_none());
+        assert!(requests.answered(now, addr, &transaction(8)).is_none());
+        assert!(requests.answered(now, addr, &TransactionId::new(b"\x07").unwrap()).is_none());
+        assert_eq!(requests.answered(now, addr, &transaction(7)).unwrap().purpose, 'a');
+        assert!(requests.answered(now, addr, &transaction(7)).is_none(), "only once");
     }
 
     #[test]
@@ -151,16 +166,31 @@ mod tests {
         for (number, purpose) in [(1, 'a'), (2, 'b'), (3, 'c')] {
             requests.insert(number, Request { addr, id: None, purpose, sent: start });
         }
-        requests.answered(addr, &transaction(1)).unwrap();
+        requests.answered(start, addr, &transaction(1)).unwrap();
         assert!(requests.poll_slow(start).is_none() && requests.poll_ended(start).is_none());
-        assert_eq!(requests.next_timeout(), Some(start + SLOW));
-        let slow = start + SLOW;
+        assert_eq!(requests.next_timeout(), Some(start + FIRST));
+        let slow = start + FIRST;
         assert_eq!(requests.poll_slow(slow).unwrap().purpose, 'b');
         assert_eq!(requests.poll_slow(slow).unwrap().purpose, 'c');
         assert!(requests.poll_slow(slow).is_none() && requests.poll_ended(slow).is_none());
-        requests.answered(addr, &transaction(2)).unwrap();
+        requests.answered(slow, addr, &transaction(2)).unwrap();
         assert_eq!(requests.poll_ended(start + TIMEOUT).unwrap().purpose, 'c');
         assert!(requests.poll_ended(start + TIMEOUT).is_none());
         assert_eq!(requests.next_timeout(), None);
+    }
+
+    #[test]
+    fn a_node_is_slow_when_it_takes_longer_than_others_do() {
+        let mut now = Instant::from_secs(1);
+        let addr = SocketAddr::from(([1, 2, 3, 4], 5));
+        let mut requests = Requests::new();
+        requests.insert(99, Request { addr, id: None, purpose: 'a', sent: now });
+        for number in 0..20 {
+            requests.insert(number, Request { addr, id: None, purpose: 'b', sent: now });
+            now += Duration::from_millis(10);
+            requests.answered(now, addr, &transaction(number)).unwrap();
+        }
+        assert_eq!(requests.next_timeout(), Some(Instant::from_secs(1) + SHORTEST));
+        assert_eq!(requests.poll_slow(now + SHORTEST).unwrap().purpose, 'a', "asked before that");
     }
 }

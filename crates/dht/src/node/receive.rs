@@ -27,12 +27,12 @@ impl Dht {
                 self.answer(now, from, datagram.len(), transaction, read_only, &query, out);
             }
             Body::Response(response) => {
-                let Some(request) = self.requests.answered(from, &transaction) else { return };
+                let Some(request) = self.requests.answered(now, from, &transaction) else { return };
                 self.proven.insert(now, from);
                 self.on_response(now, request, read_only, your_addr, *response, out);
             }
             Body::Error(_) => {
-                let Some(request) = self.requests.answered(from, &transaction) else { return };
+                let Some(request) = self.requests.answered(now, from, &transaction) else { return };
                 self.proven.insert(now, from);
                 self.on_refused(now, &request, out);
             }

@@ -1,10 +1,18 @@
 //! KRPC: a packet that is understood can be said again and is understood the same; bounds hold.
 
-use samara_wire::krpc::{Body, MAX_PACKET, MAX_TOKEN, Packet};
+use samara_wire::krpc::{Body, ErrorReply, MAX_PACKET, MAX_TOKEN, Packet};
 
 /// Reads `input` as a datagram of the DHT.
 pub fn run(input: &[u8]) {
-    let Ok(packet) = Packet::parse(input) else { return };
+    let packet = match Packet::parse(input) {
+        Ok(packet) => packet,
+        Err(error) => {
+            // A refusal is short, whatever was sent.
+            let refusal = ErrorReply::of(input, error);
+            assert!(refusal.is_none_or(|(_, reply)| reply.code == 203 && reply.message.len() < 50));
+            return;
+        }
+    };
     assert!(input.len() <= MAX_PACKET);
     if let Body::Response(response) = &packet.body {
         assert!(response.token.as_ref().is_none_or(|token| token.as_bytes().len() <= MAX_TOKEN));

@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use samara_wire::id::WireHash;
 use samara_wire::krpc::{
-    AnnouncedPort, Body, ErrorCode, ErrorReply, Method, NodeId, NodeInfo, Packet, Put, Query,
-    Response, TransactionId,
+    AnnouncedPort, Body, ErrorCode, ErrorReply, KrpcError, Method, NodeId, NodeInfo, Packet, Put,
+    Query, Response, TransactionId,
 };
 use samara_wire::time::Instant;
 
@@ -57,13 +57,44 @@ impl Dht {
         }
         let packet =
             Packet { transaction, client: None, read_only: false, your_addr: Some(from), body };
+        self.reply(now, from, packet, budget, out);
+        if curious {
+            self.ask_ping(now, node, out);
+        }
+    }
+
+    /// A query that cannot be read is refused with what is wrong in it (BEP 5), within the same limits as all answers.
+    pub(super) fn refuse(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        error: KrpcError,
+        out: &mut Outbox,
+    ) {
+        if self.config.read_only || !self.sources.take(now, from.ip()) {
+            return;
+        }
+        let Some((transaction, refusal)) = ErrorReply::of(datagram, error) else { return };
+        let body = Body::Error(refusal);
+        let packet =
+            Packet { transaction, client: None, read_only: false, your_addr: Some(from), body };
+        self.reply(now, from, packet, AMPLIFICATION * datagram.len(), out);
+    }
+
+    /// Sends an answer of at most `budget` bytes, if the limits let it and so little is enough.
+    fn reply(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        packet: Packet,
+        budget: usize,
+        out: &mut Outbox,
+    ) {
         if let Some(datagram) = fit(packet, budget)
             && self.answer_bytes.take(now, datagram.len())
         {
-            out.push(Effect::Send(from, datagram));
-        }
-        if curious {
-            self.ask_ping(now, node, out);
+            out.push(Effect::Send(to, datagram));
         }
     }
 
@@ -192,8 +223,13 @@ fn fit(mut packet: Packet, budget: usize) -> Option<Vec<u8>> {
         if packet.client.take().is_some() {
             continue;
         }
-        let Body::Response(response) = &mut packet.body else { return None };
-        if !shrink(response, datagram.len() - budget) {
+        let shorter = match &mut packet.body {
+            Body::Response(response) => shrink(response, datagram.len() - budget),
+            // The code says enough.
+            Body::Error(error) => !core::mem::take(&mut error.message).is_empty(),
+            Body::Query(_) => false,
+        };
+        if !shorter {
             return None;
         }
     }

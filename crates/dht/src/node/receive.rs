@@ -8,7 +8,8 @@ use samara_wire::krpc::{Body, NodeId, NodeInfo, Packet, Response, is_local};
 use samara_wire::time::Instant;
 
 impl Dht {
-    /// A datagram came. What is no valid packet, or not for us, is passed over in silence.
+    /// A datagram came. A query that cannot be read is refused; what else is no valid packet, or not for us, is passed over in
+    /// silence.
     pub fn handle_packet(
         &mut self,
         now: Instant,
@@ -20,7 +21,10 @@ impl Dht {
         if !self.running || !ours {
             return;
         }
-        let Ok(packet) = Packet::parse(datagram) else { return };
+        let packet = match Packet::parse(datagram) {
+            Ok(packet) => packet,
+            Err(error) => return self.refuse(now, from, datagram, error, out),
+        };
         let Packet { transaction, read_only, your_addr, body, .. } = packet;
         match body {
             Body::Query(query) => {

@@ -14,6 +14,7 @@ mod encode;
 mod item;
 mod node;
 mod parse;
+mod refusal;
 #[cfg(test)]
 mod tests;
 

@@ -77,6 +77,45 @@ fn what_must_be_there_is_named_when_it_is_not() {
 }
 
 #[test]
+fn a_query_with_wrong_arguments_is_refused_by_what_is_wrong() {
+    let refusal = |datagram: &[u8]| {
+        let (transaction, reply) = ErrorReply::of(datagram, bad(datagram))?;
+        assert_eq!(reply.code, 203);
+        Some((transaction.as_bytes().to_vec(), reply.message))
+    };
+    let id = "2:id20:abcdefghij0123456789";
+    let query = |arguments: &str, name: &str| {
+        format!("d1:ad{id}{arguments}e1:q{}:{name}1:t2:aa1:y1:qe", name.len()).into_bytes()
+    };
+    for (arguments, name, what) in [
+        ("", "find_node", "target"),
+        ("6:target3:abc", "find_node", "target"),
+        ("9:info_hashi1e", "get_peers", "info_hash"),
+        ("9:info_hash20:mnopqrstuvwxyz1234564:porti0e5:token1:x", "announce_peer", "port"),
+        ("9:info_hash20:mnopqrstuvwxyz1234564:porti70000e5:token1:x", "announce_peer", "port"),
+        ("9:info_hash20:mnopqrstuvwxyz1234564:porti1e", "announce_peer", "token"),
+        ("5:token1:x", "put", "v"),
+        ("1:k3:abc3:seqi1e3:sig1:x5:token1:x1:v1:x", "put", "k"),
+    ] {
+        let message = format!("{what} is missing or malformed");
+        assert_eq!(refusal(&query(arguments, name)), Some((b"aa".to_vec(), message)), "{name}");
+    }
+    let headless = refusal(b"d1:q4:ping1:t2:aa1:y1:qe");
+    assert_eq!(headless, Some((b"aa".to_vec(), "a is missing or malformed".into())));
+    // Nothing of this can or must be answered.
+    for silent in [
+        &b"d1:q4:ping1:y1:qe"[..],
+        b"d1:rd2:id3:abce1:t2:aa1:y1:re",
+        b"d1:eli201ee1:t2:aa1:y1:qe1:z",
+        b"d1:ele1:t2:aa1:y1:ee",
+        b"d1:t2:aa1:y1:xe",
+        b"i1e",
+    ] {
+        assert_eq!(refusal(silent), None);
+    }
+}
+
+#[test]
 fn node_ids_match_addresses_as_in_bep_42() {
     for (ip, id) in [
         ("124.31.75.21", "5fbfbff10c5d6a4ec8a88e4c6ab4c28b95eee401"),

@@ -18,6 +18,8 @@
 //! | [`proven`] | who has shown to be where its datagrams say |
 //! | [`rate`] | how much is sent and served |
 //! | [`announces`] | when each of our torrents is announced again |
+//! | [`upkeep`] | when our items are put again, and watched ones asked for |
+//! | [`other_family`] | nodes of the other family that are told (BEP 32) |
 //! | [`external`] | what our own address is, and so our id (BEP 42) |
 //! | [`signature`] | who wrote an item (BEP 44) |
 //! | [`saved`] | what survives a restart |
@@ -33,6 +35,7 @@ pub mod external;
 pub mod item_store;
 pub mod lookup;
 pub mod node;
+pub mod other_family;
 pub mod outbox;
 pub mod patience;
 pub mod peer_store;
@@ -44,6 +47,7 @@ pub mod saved;
 pub mod signature;
 pub mod table;
 pub mod token;
+pub mod upkeep;
 
 pub use lookup::LookupId;
 pub use node::{Dht, DhtConfig, Family};

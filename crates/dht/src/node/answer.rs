@@ -72,10 +72,10 @@ impl Dht {
         error: KrpcError,
         out: &mut Outbox,
     ) {
+        let Some((transaction, refusal)) = ErrorReply::of(datagram, error) else { return };
         if self.config.read_only || !self.sources.take(now, from.ip()) {
             return;
         }
-        let Some((transaction, refusal)) = ErrorReply::of(datagram, error) else { return };
         let body = Body::Error(refusal);
         let packet =
             Packet { transaction, client: None, read_only: false, your_addr: Some(from), body };
@@ -106,7 +106,7 @@ impl Dht {
     ) -> Result<Response, ErrorCode> {
         match &query.method {
             Method::Ping => Ok(self.bare()),
-            Method::FindNode { target } => Ok(self.near(query, target)),
+            Method::FindNode { target } => Ok(self.near(now, query, target)),
             Method::GetPeers { info_hash, no_seeds, scrape } => {
                 let target = NodeId(info_hash.0);
                 let values = self.peers.some(info_hash, *no_seeds, MAX_VALUES, &mut self.rng);
@@ -115,7 +115,7 @@ impl Dht {
                     token: Some(self.tokens.give(from.ip(), &target)),
                     values: (!values.is_empty()).then_some(values),
                     scrape,
-                    ..self.near(query, &target)
+                    ..self.near(now, query, &target)
                 })
             }
             Method::AnnouncePeer { info_hash, port, token, seed } => {
@@ -125,13 +125,13 @@ impl Dht {
                 self.proven.insert(now, from);
                 self.store_peer(now, from, *info_hash, *port, *seed)
             }
-            Method::Get { target, seq } => Ok(self.stored(from, query, target, *seq)),
+            Method::Get { target, seq } => Ok(self.stored(now, from, query, target, *seq)),
             Method::Put(put) => self.store_item(now, from, put),
             Method::SampleInfohashes { target } => Ok(Response {
                 samples: Some(self.peers.samples(&mut self.rng)),
-                ..self.near(query, target)
+                ..self.near(now, query, target)
             }),
-            Method::Unknown { target: Some(target) } => Ok(self.near(query, target)),
+            Method::Unknown { target: Some(target) } => Ok(self.near(now, query, target)),
             Method::Unknown { target: None } => Err(ErrorCode::MethodUnknown),
         }
     }
@@ -140,8 +140,8 @@ impl Dht {
         Response { id: self.id(), ..Response::default() }
     }
 
-    /// The nodes we know near `target`. Of the other family we know none (BEP 32).
-    fn near(&self, query: &Query, target: &NodeId) -> Response {
+    /// The nodes we know near `target`; those of the other family as far as the shell has told us any (BEP 32).
+    fn near(&self, now: Instant, query: &Query, target: &NodeId) -> Response {
         let (wanted, other) = match self.config.family {
             Family::V4 => (query.want.v4, query.want.v6),
             Family::V6 => (query.want.v6, query.want.v4),
@@ -154,6 +154,14 @@ impl Dht {
             match self.config.family {
                 Family::V4 => response.nodes4 = Some(nodes),
                 Family::V6 => response.nodes6 = Some(nodes),
+            }
+        }
+        if other {
+            let nodes = self.other_family.closest(now, target, BUCKET);
+            let nodes = Some(nodes).filter(|nodes| !nodes.is_empty());
+            match self.config.family {
+                Family::V4 => response.nodes6 = nodes,
+                Family::V6 => response.nodes4 = nodes,
             }
         }
         response
@@ -178,6 +186,7 @@ impl Dht {
 
     fn stored(
         &self,
+        now: Instant,
         from: SocketAddr,
         query: &Query,
         target: &NodeId,
@@ -191,7 +200,7 @@ impl Dht {
             token: Some(self.tokens.give(from.ip(), target)),
             item: item.filter(|_| !known).map(|item| Box::new(item.clone())),
             seq: number,
-            ..self.near(query, target)
+            ..self.near(now, query, target)
         }
     }
 
@@ -240,7 +249,10 @@ fn shrink(response: &mut Response, over: usize) -> bool {
     if response.scrape.take().is_some() {
         return true;
     }
-    let nodes = response.nodes4.as_mut().or(response.nodes6.as_mut());
+    let nodes = match (response.nodes4.as_mut(), response.nodes6.as_mut()) {
+        (Some(v4), Some(v6)) if v4.len() > v6.len() => Some(v4),
+        (v4, v6) => v6.or(v4),
+    };
     let nodes = nodes.filter(|nodes| !nodes.is_empty());
     let samples = response.samples.as_mut().map(|samples| &mut samples.hashes);
     if let Some(samples) = samples.filter(|samples| !samples.is_empty()) {

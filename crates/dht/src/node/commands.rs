@@ -5,13 +5,15 @@ use super::{Dht, Method, Purpose};
 use crate::announces::Announcement;
 use crate::lookup::LookupId;
 use crate::outbox::Outbox;
+use crate::upkeep::{MAX_KEPT, MAX_WATCHED};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use samara_wire::bencode::{self, Limits};
 use samara_wire::id::WireHash;
 use samara_wire::krpc::{
-    AnnouncedPort, Item, MAX_ITEM_VALUE, MAX_SALT, NodeId, immutable_target, mutable_target,
+    AnnouncedPort, Item, MAX_ITEM_VALUE, MAX_SALT, NodeId, NodeInfo, PublicKey, immutable_target,
+    mutable_target,
 };
 use samara_wire::time::Instant;
 
@@ -27,9 +29,23 @@ pub enum PutError {
     /// The salt is too long.
     #[error("the salt of an item is limited to 64 bytes")]
     SaltTooBig,
+    /// So many items are put again each hour that no more are taken.
+    #[error("{MAX_KEPT} items are put again each hour already; withdraw one first")]
+    TooMany,
     /// The signature is not of the key, or the number is negative.
     #[error("the signature of the item does not match")]
     BadSignature,
+}
+
+/// Why an item cannot be watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The salt is too long.
+    #[error("the salt of an item is limited to 64 bytes")]
+    SaltTooBig,
+    /// So many are watched that no more are taken.
+    #[error("{MAX_WATCHED} items are watched already")]
+    TooMany,
 }
 
 impl Dht {
@@ -54,6 +70,15 @@ impl Dht {
                 self.ask(now, addr, None, Method::Ping, Purpose::Ping, out);
             }
         }
+    }
+
+    /// Nodes that our own node in the other network knows ([`Dht::good_nodes`]). They take the place of those named before and are
+    /// told, for 15 minutes, to those who ask for nodes of both families (BEP 32). At most
+    /// [`crate::other_family::MAX`] are taken.
+    pub fn handle_other_family(&mut self, now: Instant, nodes: &[NodeInfo]) {
+        let family = self.config.family;
+        let usable = |node: &&NodeInfo| !family.is_of(node.addr.ip()) && node.addr.port() != 0;
+        self.other_family.replace(now, nodes.iter().filter(usable).copied());
     }
 
     /// Looks for peers of a torrent. They come as [`crate::Event::PeersFound`], the end as
@@ -106,10 +131,11 @@ impl Dht {
     }
 
     /// Stores an item (BEP 44); a mutable one is signed already ([`crate::signature::SecretKey::sign`]). With `cas`
-    /// only where the stored item has this number. Once: to keep it alive it is to be put again every hour.
+    /// only where the stored item has this number. It is put again within each hour, until [`Dht::withdraw_item`]; or until a newer
+    /// one is found in its place, which comes as [`crate::Event::ItemFound`]. If there is a `cas` and few take it, it is not.
     ///
     /// # Errors
-    /// If no node would take it.
+    /// If no node would take it, or too many are kept already.
     pub fn put_item(
         &mut self,
         now: Instant,
@@ -135,7 +161,47 @@ impl Dht {
                 mutable_target(&signed.key, &salt)
             }
         };
-        Ok(self.begin(now, target, Goal::Put { item: Box::new(item), salt, cas }, out))
+        let item = Box::new(item);
+        if !self.upkeep.keep(now, target, item.clone(), salt.clone(), cas.is_some()) {
+            return Err(PutError::TooMany);
+        }
+        Ok(self.begin(now, target, Goal::Put { item, salt, cas }, out))
+    }
+
+    /// Puts the item at `target` no more. Others forget it within two hours.
+    pub fn withdraw_item(&mut self, target: &NodeId) {
+        self.upkeep.withdraw(target);
+    }
+
+    /// Follows a mutable item (BEP 46): asks for it now and every quarter of an hour until [`Dht::unwatch_item`].
+    /// Each version newer than `known` comes as [`crate::Event::ItemFound`] of the lookup that is returned, once; the lookup
+    /// never ends. Nodes that should have the item and do not are given it, so that it lives as long as somebody follows it.
+    ///
+    /// # Errors
+    /// If the salt is too long, or too many are watched already.
+    pub fn watch_item(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        salt: Vec<u8>,
+        known: Option<i64>,
+        out: &mut Outbox,
+    ) -> Result<LookupId, WatchError> {
+        if salt.len() > MAX_SALT {
+            return Err(WatchError::SaltTooBig);
+        }
+        let (id, target) = (self.new_lookup(), mutable_target(key, &salt));
+        if !self.upkeep.watch(now, id, target, salt, known) {
+            return Err(WatchError::TooMany);
+        }
+        self.drive_waiting(now, out);
+        Ok(id)
+    }
+
+    /// Follows it no more.
+    pub fn unwatch_item(&mut self, id: LookupId) {
+        self.upkeep.unwatch(id);
+        self.end_watch(id);
     }
 
     /// Asks nodes on the way to `target` which torrents they know (BEP 51).

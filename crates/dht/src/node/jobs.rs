@@ -1,6 +1,7 @@
 //! The lookups under way, from the first question to the last store.
 
 mod findings;
+mod upkeep;
 
 use super::{Dht, Purpose};
 use crate::announces::Announcement;
@@ -63,6 +64,14 @@ pub(super) enum Goal {
         salt: Vec<u8>,
         cas: Option<i64>,
     },
+    /// Looks whether there is something newer than `known`, and gives the newest `item` to those who lack it.
+    Watch {
+        salt: Vec<u8>,
+        known: Option<i64>,
+        item: Option<Box<Item>>,
+        /// Also to those who have it.
+        renew: bool,
+    },
     Samples,
 }
 
@@ -74,7 +83,7 @@ pub(super) struct Job {
     started: Instant,
     peers: BTreeSet<SocketAddr>,
     scrape: Scrape,
-    /// Highest number of a mutable item found, or 0 for an immutable one.
+    /// Highest number of a mutable item found, or -1 for an immutable one. When something is put: one that is newer.
     found_seq: Option<i64>,
     hops: u8,
     /// Stores that are not answered; `None` while still walking.
@@ -101,6 +110,8 @@ impl Job {
                 scrape: false,
             },
             Goal::Get { .. } | Goal::Put { .. } => Method::Get { target, seq: None },
+            // Whoever has nothing newer shall not send all of it.
+            Goal::Watch { known, .. } => Method::Get { target, seq: *known },
             Goal::Samples => Method::SampleInfohashes { target },
         }
     }
@@ -114,13 +125,15 @@ impl Job {
                 token: storer.token.clone(),
                 seed: announcement.seed,
             }),
-            Goal::Put { item, salt, cas } => Some(Method::Put(Box::new(Put {
-                token: storer.token.clone(),
-                item: Item::clone(item),
-                // To be left out where nothing was found (BEP 44).
-                cas: cas.filter(|_| storer.seq.is_some()),
-                salt: salt.clone(),
-            }))),
+            Goal::Put { item, salt, cas } => {
+                // Where something newer is known, ours would only be refused.
+                self.found_seq.is_none().then(|| put(storer, item, salt, *cas))
+            }
+            Goal::Watch { item: Some(item), salt, renew, .. } => {
+                let ours = item.signed.map(|signed| signed.seq);
+                let lacks = storer.seq < ours || (*renew && storer.seq == ours);
+                lacks.then(|| put(storer, item, salt, None))
+            }
             _ => None,
         }
     }
@@ -163,6 +176,16 @@ impl Job {
             swarm: scraped.then(|| self.swarm()),
         }
     }
+}
+
+fn put(storer: &Storer, item: &Item, salt: &[u8], cas: Option<i64>) -> Method {
+    Method::Put(Box::new(Put {
+        token: storer.token.clone(),
+        item: item.clone(),
+        // To be left out where nothing was found (BEP 44).
+        cas: cas.filter(|_| storer.seq.is_some()),
+        salt: salt.into(),
+    }))
 }
 
 impl Dht {
@@ -210,7 +233,9 @@ impl Dht {
     }
 
     pub(super) fn may_announce(&self) -> bool {
-        let announcing = |job: &&Job| matches!(job.goal, Goal::Announce { .. });
+        let announcing = |job: &&Job| {
+            matches!(job.goal, Goal::Announce { .. } | Goal::Put { .. } | Goal::Watch { .. })
+        };
         !self.table.is_empty()
             && !self.is_joining()
             && self.jobs.len() < MAX_JOBS
@@ -239,6 +264,11 @@ impl Dht {
         {
             let (id, target) = (self.new_lookup(), NodeId(info_hash.0));
             self.start_job(now, id, target, Goal::Announce { info_hash, announcement }, out);
+        }
+        while self.may_announce()
+            && let Some(due) = self.upkeep.poll(now, &mut self.rng)
+        {
+            self.start_upkeep(now, due, out);
         }
     }
 
@@ -342,21 +372,36 @@ impl Dht {
             return;
         }
         let Some(job) = self.jobs.remove(&id) else { return };
-        match &job.goal {
+        // Tried again only where there were nodes that could have taken it.
+        let enough = job.stored >= ENOUGH_STORED.min(job.to_store);
+        let target = job.lookup.target();
+        let outcome = job.outcome(now);
+        let mut awaited = true;
+        match job.goal {
             Goal::Nodes { joining } => {
-                if *joining {
+                awaited = false;
+                if joining {
                     self.on_joined(out);
                 }
-                // Nobody asked for it.
-                return self.drive_waiting(now, out);
             }
-            // Tried again only where there were nodes that could have taken it.
-            Goal::Announce { info_hash, .. } if job.stored < ENOUGH_STORED.min(job.to_store) => {
-                self.announces.retry(now, info_hash, ANNOUNCE_RETRY);
+            Goal::Announce { info_hash, .. } if !enough => {
+                self.announces.retry(now, &info_hash, ANNOUNCE_RETRY);
+            }
+            Goal::Put { item, .. } => {
+                self.upkeep.put_ended(now, &target, &item, enough);
+                if let Some(newer) = job.found_seq {
+                    self.upkeep.superseded(&target, newer);
+                }
+            }
+            Goal::Watch { item, .. } => {
+                awaited = false;
+                self.upkeep.watch_ended(now, id, item, outcome.answered > 0);
             }
             _ => {}
         }
-        out.event(Event::LookupDone { lookup: id, outcome: job.outcome(now) });
+        if awaited {
+            out.event(Event::LookupDone { lookup: id, outcome });
+        }
         self.drive_waiting(now, out);
     }
 

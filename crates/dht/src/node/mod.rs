@@ -26,12 +26,13 @@ mod receive;
 #[cfg(test)]
 mod tests;
 
-pub use commands::PutError;
+pub use commands::{PutError, WatchError};
 
 use crate::announces::AnnounceSchedule;
 use crate::external::External;
 use crate::item_store::ItemStore;
 use crate::lookup::LookupId;
+use crate::other_family::OtherFamily;
 use crate::outbox::{Effect, Outbox};
 use crate::peer_store::PeerStore;
 #[expect(unused_imports, reason = "named in the documentation")]
@@ -43,6 +44,7 @@ use crate::rng::Rng;
 use crate::saved::SavedTable;
 use crate::table::{Table, Worth};
 use crate::token::Tokens;
+use crate::upkeep::Upkeep;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -145,6 +147,7 @@ pub struct Dht {
     waiting: VecDeque<(LookupId, NodeId, Goal)>,
     last_lookup: u64,
     announces: AnnounceSchedule,
+    upkeep: Upkeep,
     tokens: Tokens,
     peers: PeerStore,
     items: ItemStore,
@@ -155,6 +158,7 @@ pub struct Dht {
     curiosity: Bucket,
     answer_bytes: Bucket,
     external: External,
+    other_family: OtherFamily,
     running: bool,
     /// Some job has a question to ask, and the limit does not let it.
     stalled: bool,
@@ -185,6 +189,7 @@ impl Dht {
             waiting: VecDeque::new(),
             last_lookup: 0,
             announces: AnnounceSchedule::new(config.announce_interval),
+            upkeep: Upkeep::default(),
             tokens: Tokens::new(now, &mut rng),
             peers: PeerStore::default(),
             items: ItemStore::default(),
@@ -194,6 +199,7 @@ impl Dht {
             queries: Bucket::new(config.queries.0, config.queries.1),
             answer_bytes: Bucket::new(config.answer_bytes.0, config.answer_bytes.1),
             external: External::new(config.external_ip),
+            other_family: OtherFamily::default(),
             running: false,
             stalled: false,
             next_tick: now,
@@ -238,6 +244,14 @@ impl Dht {
         SavedTable { id: self.id(), nodes: entries.into_iter().map(|entry| entry.info).collect() }
     }
 
+    /// The nodes that answered lately, for our node of the other family, which tells them to those who ask for both
+    /// ([`Dht::handle_other_family`]).
+    #[must_use]
+    pub fn good_nodes(&self, now: Instant) -> Vec<NodeInfo> {
+        let good = self.table.live().filter(|entry| entry.worth(now) == Worth::Good);
+        good.map(|entry| entry.info).collect()
+    }
+
     /// When [`Dht::handle_timeout`] wants to be called at the latest. `None` before the start.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
@@ -245,8 +259,11 @@ impl Dht {
             return None;
         }
         let stalled = self.stalled.then(|| self.queries.ready_at());
-        let announce = self.may_announce().then(|| self.announces.next_timeout()).flatten();
-        let timers = [Some(self.next_tick), self.requests.next_timeout(), stalled, announce];
+        let free = self.may_announce();
+        let announce = self.announces.next_timeout().filter(|_| free);
+        let upkeep = self.upkeep.next_timeout().filter(|_| free);
+        let tick = Some(self.next_tick);
+        let timers = [tick, self.requests.next_timeout(), stalled, announce, upkeep];
         timers.into_iter().flatten().min()
     }
 

@@ -1,5 +1,8 @@
 //! Small networks of nodes, and single nodes that are talked to packet by packet.
 
+mod hostile;
+mod items;
+
 use super::*;
 use crate::outbox::{Event, LookupOutcome};
 use crate::signature::SecretKey;
@@ -7,7 +10,8 @@ use alloc::vec;
 use proptest::prelude::*;
 use samara_wire::id::WireHash;
 use samara_wire::krpc::{
-    AnnouncedPort, ErrorReply, Item, Put, Response, Token, immutable_target, mutable_target,
+    AnnouncedPort, ErrorCode, ErrorReply, Item, Put, Response, Token, immutable_target,
+    mutable_target,
 };
 use std::collections::BinaryHeap;
 
@@ -195,50 +199,6 @@ fn swarms_are_counted_and_sampled() {
 }
 
 #[test]
-fn items_are_put_found_and_moved_forward() {
-    let mut net = Net::new(20);
-    let plain = Item { value: b"12:Hello World!".into(), signed: None };
-    let key = SecretKey::from_seed(&[1; 32]);
-    let (salt, first) = (b"news".to_vec(), key.sign(b"news", 1, b"i1e"));
-    let second = key.sign(b"news", 2, b"i2e");
-    for item in [plain.clone(), first] {
-        let salt = if item.signed.is_some() { salt.clone() } else { vec![] };
-        let put = net.call(4, |node, now, out| node.put_item(now, item, salt, None, out));
-        net.run(Duration::from_secs(10));
-        assert_eq!(net.outcome(4, put.unwrap()).stored, 8);
-    }
-    let put = net
-        .call(5, |node, now, out| node.put_item(now, second.clone(), salt.clone(), Some(1), out));
-    net.run(Duration::from_secs(10));
-    assert_eq!(net.outcome(5, put.unwrap()).stored, 8);
-    let stale = net.call(5, |node, now, out| {
-        node.put_item(now, key.sign(b"news", 3, b"i3e"), salt.clone(), Some(1), out)
-    });
-    net.run(Duration::from_secs(10));
-    assert_eq!(net.outcome(5, stale.unwrap()).stored, 0, "cas");
-    net.call(9, |node, now, out| node.get_item(now, immutable_target(&plain.value), vec![], out));
-    let target = mutable_target(&key.public(), b"news");
-    net.call(10, |node, now, out| node.get_item(now, target, salt, out));
-    net.run(Duration::from_secs(10));
-    assert_eq!((net.items(9), net.items(10)), (vec![plain], vec![second]));
-}
-
-#[test]
-fn what_no_node_would_take_is_not_put() {
-    let mut node = Dht::new(START, config(1));
-    let mut out = Outbox::new();
-    let mut put = |item: Item, salt: usize| {
-        node.put_item(START, item, vec![0; salt], None, &mut out).unwrap_err()
-    };
-    let plain = |value: &[u8]| Item { value: value.into(), signed: None };
-    assert_eq!(put(plain(b"hello"), 0), PutError::NotBencode);
-    assert_eq!(put(plain(&[b'1'; 1001]), 0), PutError::TooBig);
-    assert_eq!(put(plain(b"i1e"), 65), PutError::SaltTooBig);
-    let signed = SecretKey::from_seed(&[1; 32]).sign(b"", 1, b"i1e");
-    assert_eq!(put(Item { value: b"i2e".into(), ..signed }, 0), PutError::BadSignature);
-}
-
-#[test]
 fn a_read_only_node_uses_the_network_and_is_not_known_to_it() {
     let shy = DhtConfig { read_only: true, ..config(15) };
     let mut net = Net::with((0..15).map(config).chain([shy]));
@@ -327,88 +287,6 @@ fn started() -> Dht {
 }
 
 #[test]
-fn only_a_fresh_token_of_ones_own_permits_to_announce() {
-    let (mut node, from) = (started(), addr(9));
-    let get = query(Method::GetPeers { info_hash: HASH, no_seeds: false, scrape: false });
-    let token = response(&replies(&mut node, START, from, &get)).token.unwrap();
-    let announce = |token: &Token| {
-        query(Method::AnnouncePeer {
-            info_hash: HASH,
-            port: AnnouncedPort::Explicit(1),
-            token: token.clone(),
-            seed: false,
-        })
-    };
-    let stranger = replies(&mut node, START, addr(8), &announce(&token));
-    assert_eq!(refusal(&stranger), 203);
-    let forged = Token::new(b"forged").unwrap();
-    assert_eq!(refusal(&replies(&mut node, START, from, &announce(&forged))), 203);
-    response(&replies(&mut node, START, from, &announce(&token)));
-    assert_eq!(response(&replies(&mut node, START, from, &get)).values.unwrap().len(), 1);
-    let late = START + Duration::from_secs(11 * 60);
-    node.handle_timeout(START + Duration::from_secs(5 * 60), &mut Outbox::new());
-    node.handle_timeout(late, &mut Outbox::new());
-    assert_eq!(refusal(&replies(&mut node, late, from, &announce(&token))), 203);
-    let put = Put {
-        token: forged,
-        item: Item { value: b"i1e".into(), signed: None },
-        cas: None,
-        salt: vec![],
-    };
-    assert_eq!(refusal(&replies(&mut node, late, from, &query(Method::Put(put.into())))), 203);
-    let unknown = query(Method::Unknown { target: None });
-    assert_eq!(refusal(&replies(&mut node, late, from, &unknown)), 204);
-}
-
-#[test]
-fn a_stranger_gets_no_more_than_three_times_what_it_sent() {
-    let mut net = Net::new(30);
-    for n in 0..25 {
-        net.call(n, |node, now, out| node.announce(now, HASH, AnnouncedPort::Implied, false, out));
-    }
-    let big = [b"900:", &[b'x'; 900][..]].concat();
-    let item = Item { value: big, signed: None };
-    let target = immutable_target(&item.value);
-    net.call(1, |node, now, out| node.put_item(now, item, vec![], None, out)).unwrap();
-    net.run(Duration::from_secs(30));
-    let questions = [
-        Method::Ping,
-        Method::FindNode { target: NodeId([9; 20]) },
-        Method::GetPeers { info_hash: HASH, no_seeds: false, scrape: true },
-        Method::Get { target, seq: None },
-        Method::SampleInfohashes { target },
-        Method::Unknown { target: Some(target) },
-        Method::Unknown { target: None },
-    ];
-    let mut answered = 0;
-    for n in 0..30 {
-        for (port, question) in (1..).zip(&questions) {
-            let from = SocketAddr::from(([99, u8::try_from(n).unwrap(), 1, 1], port));
-            let datagram = query(question.clone());
-            let mut out = Outbox::new();
-            net.nodes[n].handle_packet(net.now, from, &datagram, &mut out);
-            let mut bytes = 0;
-            for effect in out.drain() {
-                let Effect::Send(to, sent) = effect else { continue };
-                assert_eq!(to, from);
-                bytes += sent.len();
-                answered += 1;
-            }
-            assert!(bytes <= 3 * datagram.len(), "{bytes} for {}: {question:?}", datagram.len());
-        }
-    }
-    assert!(answered >= 30 * questions.len(), "{answered}");
-    // One who is known gets all of it.
-    let get = query(Method::Get { target, seq: None });
-    let full = (0..30).filter(|&n| {
-        let now = net.now;
-        let sent = replies(&mut net.nodes[n], now, addr(0), &get);
-        sent.iter().any(|p| matches!(&p.body, Body::Response(r) if r.item.is_some()))
-    });
-    assert!(full.count() >= 4);
-}
-
-#[test]
 fn a_stranger_who_asks_for_samples_gets_some() {
     let mut net = Net::new(30);
     net.call(1, |node, now, out| node.announce(now, HASH, AnnouncedPort::Implied, false, out));
@@ -449,93 +327,45 @@ fn a_node_of_the_other_family_speaks_its_own() {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_change_nothing() {
-    let mut node = started();
-    let mut out = Outbox::new();
-    node.handle_endpoints(START, &[addr(2)], &mut out);
-    let Some(Effect::Send(_, ping)) = out.drain().next() else { panic!("a ping") };
-    let number = Packet::parse(&ping).unwrap().transaction;
-    let answer = |id: NodeId| {
-        let response = Response { id, ..Response::default() };
-        packet(number.as_bytes(), Body::Response(response.into()))
+fn nodes_of_the_other_family_are_told_to_those_who_want_them() {
+    let v6 = |n: u16| NodeInfo {
+        id: NodeId([u8::try_from(n).unwrap(); 20]),
+        addr: SocketAddr::from(([0x2600, n, 1, 0, 0, 0, 0, 1], 6881)),
     };
-    let id = NodeId::for_ip(addr(2).ip(), [1; 20]);
-    node.handle_packet(START, addr(3), &answer(id), &mut out);
-    let other_port = SocketAddr::new(addr(2).ip(), 6882);
-    node.handle_packet(START, other_port, &answer(id), &mut out);
-    let own = node.id();
-    assert_eq!(node.node_count(), 0);
-    node.handle_packet(START, addr(2), &answer(id), &mut out);
-    assert_eq!(node.node_count(), 1);
-    node.handle_packet(START, addr(2), &answer(own), &mut out);
-    assert_eq!(node.node_count(), 1, "answered already");
-    let v6 = SocketAddr::from(([1, 2, 3, 4, 5, 6, 7, 8], 1));
-    assert!(replies(&mut node, START, v6, &query(Method::Ping)).is_empty(), "not our network");
-}
-
-#[test]
-fn a_liar_cannot_send_us_to_our_own_network() {
-    let mut node = started();
-    let mut out = Outbox::new();
-    node.handle_endpoints(START, &[addr(2)], &mut out);
-    let mut asked = Vec::new();
-    let id = NodeId::for_ip(addr(2).ip(), [1; 20]);
-    let named = ["192.168.0.1:1", "127.0.0.1:1", "0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1"];
-    let named: Vec<SocketAddr> = named.map(|text| text.parse().unwrap()).into();
-    let nodes = (0..).zip(&named).map(|(n, &addr)| NodeInfo { id: NodeId([n; 20]), addr });
-    let response = Response { id, nodes4: Some(nodes.collect()), ..Response::default() };
-    for round in 0..20 {
-        let now = START + Duration::from_secs(round);
-        let sent: Vec<Effect> = out.drain().collect();
-        for effect in sent {
-            let Effect::Send(to, datagram) = effect else { continue };
-            asked.push(to);
-            let number = Packet::parse(&datagram).unwrap().transaction;
-            let answer = packet(number.as_bytes(), Body::Response(response.clone().into()));
-            node.handle_packet(now, to, &answer, &mut out);
-        }
-        node.handle_timeout(now, &mut out);
-    }
-    assert!(asked.len() >= 2, "it was asked for nodes");
-    assert!(named.iter().all(|addr| !asked.contains(addr)), "{asked:?}");
-}
-
-#[test]
-fn a_flood_is_served_in_part_and_memory_does_not_grow() {
-    let mut node = started();
-    let ping = query(Method::Ping);
-    let loud = (0..1000).filter(|_| !replies(&mut node, START, addr(9), &ping).is_empty());
-    assert!(loud.count() <= 50);
-    let mut sent = 0;
-    for n in 0..20_000u32 {
-        let [_, a, b, c] = n.to_be_bytes();
-        let from = SocketAddr::from(([60 + a, b, c, 1], 1));
-        sent += replies(&mut node, START, from, &ping).len();
-    }
-    let bytes = node.config.answer_bytes.1 as usize;
-    assert!(sent <= bytes / 60 + 100, "{sent}");
-    assert!(node.requests.next_timeout().is_some() && node.node_count() == 0);
-}
-
-proptest! {
-    #[test]
-    fn any_datagram_is_survived_and_unasked_ones_are_not_amplified(
-        bytes in prop::collection::vec(any::<u8>(), 0..300),
-        at in any::<prop::sample::Index>(),
-        byte in any::<u8>(),
-    ) {
-        let mut node = started();
-        let mut mutated = query(Method::FindNode { target: NodeId([1; 20]) });
-        let at = at.index(mutated.len());
-        mutated[at] = byte;
-        for datagram in [bytes, mutated] {
-            let mut out = Outbox::new();
-            node.handle_packet(START, addr(9), &datagram, &mut out);
-            let sent: usize = out.drain().map(|effect| match effect {
-                Effect::Send(_, sent) => sent.len(),
-                Effect::Event(_) => 0,
-            }).sum();
-            prop_assert!(sent <= 3 * datagram.len());
-        }
-    }
+    let mut net = Net::new(12);
+    let ours = net.nodes[1].good_nodes(net.now);
+    assert!(ours.len() >= 8 && ours.iter().all(|node| node.addr.is_ipv4()));
+    let (now, node) = (net.now, &mut net.nodes[1]);
+    let fed: Vec<NodeInfo> = (0..40).map(v6).chain(ours).collect();
+    node.handle_other_family(now, &fed);
+    let target = NodeId([9; 20]);
+    let mut told = |from: SocketAddr, now: Instant, v4: bool, v6: bool| {
+        let want = Want { v4, v6 };
+        let body =
+            Body::Query(Query { id: NodeId([3; 20]), want, method: Method::FindNode { target } });
+        let datagram = packet(b"bb", body);
+        let mut out = Outbox::new();
+        node.handle_packet(now, from, &datagram, &mut out);
+        let sent = out.drain().find_map(|effect| match effect {
+            Effect::Send(_, sent) => Some(sent),
+            Effect::Event(_) => None,
+        });
+        let sent = sent.unwrap();
+        let told = response(&[Packet::parse(&sent).unwrap()]);
+        let count = |nodes: Option<Vec<NodeInfo>>| nodes.map(|nodes| nodes.len());
+        let nearest = told.nodes6.as_ref().map(|nodes| nodes[0]);
+        (count(told.nodes4), count(told.nodes6), nearest, sent.len() <= 3 * datagram.len())
+    };
+    let (v4, other, nearest, _) = told(addr(0), now, true, true);
+    assert_eq!((v4, other, nearest), (Some(8), Some(8), Some(v6(9))));
+    let (v4, other, ..) = told(addr(0), now, false, true);
+    assert_eq!((v4, other), (None, Some(8)), "only the other family was wanted");
+    let (v4, other, ..) = told(addr(0), now, false, false);
+    assert_eq!((v4, other), (Some(8), None), "nothing was wanted but what is usual");
+    let stranger = SocketAddr::from(([99, 1, 1, 1], 1));
+    let (v4, other, _, bounded) = told(stranger, now, true, true);
+    assert!(bounded && v4 >= Some(2) && other >= Some(2), "{v4:?} {other:?}");
+    let later = now + crate::other_family::LIFE;
+    let (v4, other, ..) = told(addr(0), later, true, true);
+    assert_eq!((v4, other), (Some(8), None), "forgotten");
 }

@@ -6,7 +6,7 @@ use crate::outbox::{Event, Outbox};
 use crate::signature::belongs;
 use alloc::vec::Vec;
 use samara_wire::id::WireHash;
-use samara_wire::krpc::Response;
+use samara_wire::krpc::{Item, Response};
 
 impl Job {
     /// Takes what was looked for out of an answer. Whether there was any.
@@ -16,7 +16,7 @@ impl Job {
         response: Response,
         out: &mut Outbox,
     ) -> bool {
-        match &self.goal {
+        match &mut self.goal {
             Goal::Peers { info_hash, .. } | Goal::Announce { info_hash, .. } => {
                 let info_hash = *info_hash;
                 self.take_peers(id, info_hash, response, out)
@@ -40,7 +40,29 @@ impl Job {
                 out.event(Event::SamplesFound { lookup: id, hashes: samples.hashes });
                 true
             }
-            Goal::Nodes { .. } | Goal::Put { .. } => false,
+            Goal::Put { item: ours, salt, .. } => {
+                let seq = ours.signed.map(|signed| signed.seq).max(self.found_seq);
+                let newer = response.item.filter(|item| seq.is_some() && is_newer(item, seq));
+                let target = self.lookup.target();
+                let Some(item) = newer.filter(|item| belongs(item, &target, salt)) else {
+                    return false;
+                };
+                self.found_seq = item.signed.map(|signed| signed.seq);
+                out.event(Event::ItemFound { lookup: id, item });
+                true
+            }
+            Goal::Watch { salt, known, item: newest, .. } => {
+                let newer = response.item.filter(|item| is_newer(item, *known));
+                let target = self.lookup.target();
+                let Some(item) = newer.filter(|item| belongs(item, &target, salt)) else {
+                    return false;
+                };
+                *known = item.signed.map(|signed| signed.seq);
+                *newest = Some(item.clone());
+                out.event(Event::ItemFound { lookup: id, item });
+                true
+            }
+            Goal::Nodes { .. } => false,
         }
     }
 
@@ -69,4 +91,9 @@ impl Job {
         }
         any || filtered
     }
+}
+
+/// Whether `item` is a mutable one with a higher number than `known`.
+fn is_newer(item: &Item, known: Option<i64>) -> bool {
+    item.signed.is_some_and(|signed| Some(signed.seq) > known)
 }

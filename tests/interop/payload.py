@@ -63,9 +63,9 @@ class Payload:
             info["files"] = [{"path": list(parts), "length": size} for parts, size in self.files]
         return info
 
-    def torrent(self, path, *announce):
-        """Writes a torrent with these trackers, one a tier, to `path`."""
-        info = bencode.encode(self.info())
+    def torrent(self, path, *announce, nodes=(), private=False):
+        """Writes a torrent with these trackers, one a tier, and these nodes of the DHT, as (host, port), to `path`."""
+        info = bencode.encode(self.info() | ({"private": 1} if private else {}))
         # Composed by hand, so that the info-hash is over the bytes that stand in the file.
         head = {}
         if announce:
@@ -74,7 +74,8 @@ class Payload:
             head["announce-list"] = [[url] for url in announce]
         encoded = b"d" + b"".join(bencode.encode(k) + bencode.encode(v) for k, v in sorted(head.items()))
         path = Path(path)
-        path.write_bytes(encoded + b"4:info" + info + b"e")
+        tail = b"5:nodes" + bencode.encode([list(node) for node in nodes]) if nodes else b""
+        path.write_bytes(encoded + b"4:info" + info + tail + b"e")
         return Torrent(path, self, hashlib.sha1(info).digest())
 
     def copy(self, root):

@@ -26,7 +26,7 @@ class Transfer:
 
     @property
     def address(self):
-        return f"{self.host}:{self.port}"
+        return net.joined(self.host, self.port)
 
     def wait_ready(self, timeout=None):
         """Until the seed listens; override where the client tells more."""
@@ -53,11 +53,20 @@ class Libtorrent:
     name = "libtorrent"
     lacks_empty_files = False
 
-    def __init__(self, *options):
+    def __init__(self, *options, host=net.new_address):
         self.options = options
+        self._host = host
+
+    def on_dht(self, *nodes):
+        """The same, in the DHT: joined by these nodes (HOST:PORT), or by what else it hears of."""
+        return Libtorrent(*self.options, "--dht", *(f"--dht-node={node}" for node in nodes), host=self._host)
+
+    def over_ipv6(self):
+        """The same, at an IPv6 address."""
+        return Libtorrent(*self.options, host=net.new_address6)
 
     def _start(self, lab, role, torrent, directory, peers=()):
-        host = net.new_address()
+        host = self._host()
         port = net.free_port(host)
         main = Path(__file__).with_name("lt_main.py")
         argv = [sys.executable, main, role, torrent.path, directory, "--bind", host, "--port", port]
@@ -73,12 +82,21 @@ class Libtorrent:
 
 
 class LibtorrentTransfer(Transfer):
+    def wait_event(self, name, timeout=None):
+        """Until it says so, and when that was, in seconds of the monotonic clock."""
+
+        def when(line):
+            said = json.loads(line)
+            return said["at"] if said["event"] == name else None
+
+        return self.process.wait_line(name, when, timeout=timeout)
+
     def wait_ready(self, timeout=None):
-        self.process.wait_line("it seeds", lambda line: json.loads(line)["event"] == "seeding", timeout=timeout)
+        self.wait_event("seeding", timeout)
         super().wait_ready(timeout)
 
     def wait_complete(self, timeout=None):
-        self.process.wait_line("all is there", lambda line: json.loads(line)["event"] == "seeding", timeout=timeout)
+        self.wait_event("seeding", timeout)
 
 
 class Aria2:

@@ -32,6 +32,11 @@ class Conversation:
         self._sock = sock
         sock.settimeout(DEADLINE_S)
 
+    @property
+    def host(self):
+        """The address of the other side."""
+        return self._sock.getpeername()[0]
+
     def raw(self, data):
         """Sends bytes as they are."""
         try:
@@ -52,9 +57,9 @@ class Conversation:
             data += more
         return data
 
-    def handshake(self, first=True, extensions=False):
-        """Both handshakes; `first` when we dialled. Reserved bits are zero unless the extension protocol is asked for."""
-        reserved = bytes([0, 0, 0, 0, 0, 0x10, 0, 0]) if extensions else bytes(8)
+    def handshake(self, first=True, extensions=False, dht=False):
+        """Both handshakes; `first` when we dialled. Reserved bits are zero unless the extension protocol or the DHT is asked for."""
+        reserved = bytes([0, 0, 0, 0, 0, 0x10 if extensions else 0, 0, 1 if dht else 0])
         ours = b"\x13BitTorrent protocol" + reserved + self.torrent.info_hash + self.peer.peer_id
         if first:
             self.raw(ours)

@@ -1,32 +1,45 @@
-"""libtorrent in a process of its own; run by libtorrent.py. Says what happens as JSON lines on stdout, ends on SIGINT or SIGTERM."""
+"""libtorrent in a process of its own; run by clients.py. Says what happens as JSON lines on stdout, ends on SIGINT or SIGTERM."""
 
 import argparse
 import json
 import signal
 import sys
+import time
 
 import libtorrent as lt
 
 
 def say(**fields):
-    print(json.dumps(fields), flush=True)
+    print(json.dumps(fields | {"at": time.monotonic()}), flush=True)
+
+
+# All nodes of the suite are neighbours: rules against many nodes in one network would leave nearly none of them.
+DHT_IN_ONE_NETWORK = {
+    "dht_bootstrap_nodes": "",
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_ignore_dark_internet": False,
+    "dht_prefer_verified_node_ids": False,
+}
 
 
 def session(options):
     tcp_only = not options.as_installed
+    host = f"[{options.bind}]" if ":" in options.bind else options.bind
     settings = {
-        "listen_interfaces": f"{options.bind}:{options.port}",
+        "listen_interfaces": f"{host}:{options.port}",
         "outgoing_interfaces": options.bind,
-        "enable_dht": False,
-        "enable_lsd": False,
+        "enable_dht": options.dht,
+        "enable_lsd": options.lsd,
         "enable_upnp": False,
         "enable_natpmp": False,
         "allow_multiple_connections_per_ip": True,
         "upload_rate_limit": options.limit_up,
         "alert_mask": lt.alert.category_t.status_notification
         | lt.alert.category_t.error_notification
-        | lt.alert.category_t.storage_notification,
-    }
+        | lt.alert.category_t.storage_notification
+        | (lt.alert.category_t.piece_progress_notification if options.timings else 0),
+    } | DHT_IN_ONE_NETWORK
     if tcp_only:
         plain = int(lt.enc_policy.disabled)
         settings |= {
@@ -35,7 +48,12 @@ def session(options):
             "out_enc_policy": plain,
             "in_enc_policy": plain,
         }
-    return lt.session(settings)
+    if not options.no_pex:
+        return lt.session(settings)
+    # The flag of a torrent leaves the offer of ut_pex in the handshake.
+    client = lt.session(settings, flags=0)
+    client.add_extension("ut_metadata")
+    return client
 
 
 def main():
@@ -49,11 +67,21 @@ def main():
     ask.add_argument("--limit-up", type=int, default=0)
     ask.add_argument("--trust", action="store_true", help="seed without checking: how a seed comes to corrupt")
     ask.add_argument("--as-installed", action="store_true", help="uTP and encryption as libtorrent has them by default")
+    ask.add_argument("--dht", action="store_true", help="take part in the DHT")
+    ask.add_argument("--dht-node", action="append", default=[], help="a node to join by; implies --dht")
+    ask.add_argument("--lsd", action="store_true", help="local service discovery")
+    ask.add_argument("--no-pex", action="store_true", help="no peer exchange")
+    ask.add_argument("--timings", action="store_true", help="say when the metadata and the first piece came")
     options = ask.parse_args()
+    options.dht = options.dht or bool(options.dht_node)
 
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    say(event="start")
     client = session(options)
+    for node in options.dht_node:
+        host, port = node.rsplit(":", 1)
+        client.add_dht_node((host.strip("[]"), int(port)))
     if options.torrent.startswith("magnet:"):
         add = lt.parse_magnet_uri(options.torrent)
     else:
@@ -66,9 +94,10 @@ def main():
     handle = client.add_torrent(add)
     for peer in options.peer:
         host, port = peer.rsplit(":", 1)
-        handle.connect_peer((host, int(port)))
+        handle.connect_peer((host.strip("[]"), int(port)))
 
     started = asked = False
+    once = {"metadata_received_alert": "metadata", "piece_finished_alert": "first piece"}
     met = set()
     while True:
         client.wait_for_alert(100)
@@ -80,6 +109,8 @@ def main():
             name = type(alert).__name__
             if name in ("hash_failed_alert", "file_error_alert", "torrent_error_alert"):
                 say(event=name, message=alert.message())
+            elif name in once:
+                say(event=once.pop(name))
             elif name == "cache_flushed_alert" and asked and not started:
                 started = True
                 say(event="seeding", payload_down=handle.status().total_payload_download)
@@ -89,4 +120,5 @@ def main():
             handle.flush_cache()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -9,14 +9,16 @@ import itertools
 import os
 import shutil
 import socket
+import subprocess
 import sys
 
 ADDRESS = "10.77.0.1"
 INSIDE = "SAMARA_INTEROP_INSIDE"
 
-# $0 is the address; the rest is the command. A whole network on the loopback device: each of its addresses is ours.
+# $0 is the address; the rest is the command. A whole network on the loopback device: each of its addresses is ours. It carries
+# multicast as a local network does.
 _ENTER = """
-ip link set lo up && ip address add "$0/16" dev lo || exit 97
+ip link set lo up multicast on && ip address add "$0/16" dev lo && ip route add 224.0.0.0/4 dev lo src "$0" || exit 97
 exec "$@"
 """
 
@@ -57,10 +59,35 @@ def new_address():
     return f"10.77.{third}.{fourth + 1}"
 
 
+def new_address6():
+    """An IPv6 address that nobody in this run has used yet; the loopback device gets it now."""
+    address = f"fd00:77::{next(_hosts) + 0x1000:x}"
+    done = subprocess.run(["ip", "-6", "address", "add", f"{address}/128", "dev", "lo", "nodad"], capture_output=True, check=False)
+    if done.returncode:
+        raise NoNamespace(f"no IPv6 on the loopback device: {done.stderr.decode().strip()}")
+    return address
+
+
+def joined(host, port):
+    """An endpoint as it is written, with brackets round an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parted(address):
+    """(host, port) of an endpoint as it is written."""
+    host, port = address.rsplit(":", 1)
+    return host.strip("[]"), int(port)
+
+
+def _family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def free_port(address=ADDRESS):
     """A port, chosen by the system, that is free for TCP and UDP; nobody else lives in the namespace to take it."""
+    family = _family(address)
     while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        with socket.socket(family) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
             tcp.bind((address, 0))
             port = tcp.getsockname()[1]
             try:
@@ -72,5 +99,5 @@ def free_port(address=ADDRESS):
 
 def listens(port, address=ADDRESS):
     """Whether something accepts connections there."""
-    with socket.socket() as probe:
+    with socket.socket(_family(address)) as probe:
         return probe.connect_ex((address, port)) == 0

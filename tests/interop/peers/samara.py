@@ -9,18 +9,42 @@ from peers.clients import Transfer
 DONE, FAILED, USAGE, NETWORK, BAD_TORRENT, NO_SPACE, IO, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
 
+# Peers come to a test only in the way that it is about.
+QUIET = {"SAMARA_DHT": "false", "SAMARA_LSD": "false"}
+
+
 class Samara:
-    """samara, with state and settings of its own for each test."""
+    """samara, with state and settings of its own for each test; it takes no part in DHT and local discovery unless asked to."""
 
     name = "samara"
     lacks_empty_files = False
 
-    def __init__(self, program):
+    def __init__(self, program, env=None, options=(), host=net.new_address):
         self.program = str(program)
+        self._env = QUIET if env is None else env
+        self._options = options
+        self._host = host
+
+    def on_dht(self, *nodes, state=None):
+        """The same, in the DHT: joined by these nodes (HOST:PORT), or by what else it hears of. `state`: the directory of its table."""
+        if not nodes:
+            nodes = [f"{net.new_address()}:9"]  # nobody: not the public routers
+        options = [*self._options, *(f"--dht-node={node}" for node in nodes)]
+        env = self._env | {"SAMARA_DHT": "true"} | ({"SAMARA_STATE_DIR": str(state)} if state else {})
+        return Samara(self.program, env, options, self._host)
+
+    def on_lan(self):
+        """The same, with local discovery."""
+        return Samara(self.program, self._env | {"SAMARA_LSD": "true"}, self._options, self._host)
+
+    def over_ipv6(self):
+        """The same, at an IPv6 address."""
+        return Samara(self.program, self._env, self._options, net.new_address6)
 
     def start(self, lab, *args, prefix=(), env=None):
-        """Any command of samara, with its own XDG directories."""
-        return lab.start(self.name, [*prefix, self.program, *args], env=lab.environment() | (env or {}))
+        """Any command of samara, with its own XDG directories. Each node of the DHT has a table of its own, as on a machine of its own."""
+        own = {"SAMARA_STATE_DIR": str(lab.private("state"))} if self._env["SAMARA_DHT"] == "true" else {}
+        return lab.start(self.name, [*prefix, self.program, *args], env=lab.environment() | own | self._env | (env or {}))
 
     def run(self, lab, *args, timeout=None, **more):
         """Runs a command to its end."""
@@ -29,24 +53,25 @@ class Samara:
         return process
 
     def seed(self, lab, torrent, data, *options):
-        host = net.new_address()
+        host = self._host()
         port = net.free_port(host)
-        args = ["seed", torrent.path, "--data", data, "--port", port, "--bind", host, "--json", *options]
+        args = ["seed", torrent.path, "--data", data, "--port", port, "--bind", host, "--json", *self._options, *options]
         return SamaraTransfer(self.start(lab, *args), host, port)
 
     def download(self, lab, torrent, into, peers=(), *options, prefix=()):
-        host = net.new_address()
+        host = self._host()
         port = net.free_port(host)
-        args = ["download", torrent.path, "-o", into, "--port", port, "--bind", host, "--no-seed", "--json", *options]
+        args = ["download", torrent.path, "-o", into, "--port", port, "--bind", host, "--no-seed", "--json", *self._options, *options]
         for peer in peers:
             args += ["--peer", peer]
         return SamaraTransfer(self.start(lab, *args, prefix=prefix), host, port)
 
     def download_and_stay(self, lab, torrent, into, peers=(), *options):
         """A download that goes on to seed, for longer than any test takes."""
-        host = net.new_address()
+        host = self._host()
         port = net.free_port(host)
-        args = ["download", torrent.path, "-o", into, "--port", port, "--bind", host, "--seed-time", "1h", "--json", *options]
+        args = ["download", torrent.path, "-o", into, "--port", port, "--bind", host, "--seed-time", "1h", "--json"]
+        args += [*self._options, *options]
         for peer in peers:
             args += ["--peer", peer]
         return SamaraTransfer(self.start(lab, *args), host, port)

@@ -1,4 +1,5 @@
-//! Listening: sockets, the handshake of newcomers, and handing them to the shard of the torrent they name.
+//! Listening: sockets, the handshake of newcomers, and handing them to the shard of the torrent they name, or to the link
+//! that is being resolved to it.
 //!
 //! Nothing is known of a newcomer, so it gets little: a place among a bounded number of pending handshakes,
 //! bounded for each address too, 10 s, and 68 bytes.
@@ -174,14 +175,18 @@ async fn greet(env: Rc<ShardEnv>, stream: TcpStream, addr: SocketAddr, admission
         Err(_) => return tracing::debug!(%addr, "handshake too slow"),
     };
     drop(admission);
-    let Some(torrent) = env.shared.find(&handshake.info_hash) else {
+    let torrent = env.shared.find(&handshake.info_hash);
+    if torrent.is_none() && !env.shared.doors.is_open(&handshake.info_hash) {
         return tracing::debug!(%addr, hash = %handshake.info_hash, "peer asks for a torrent not here");
-    };
+    }
     let Ok(place) = std::sync::Arc::clone(&env.shared.connections).try_acquire_owned() else {
         return tracing::debug!(%addr, "all connections in use");
     };
-    if let Ok(stream) = stream.into_std() {
-        env.hand_over(&torrent, Incoming { stream, addr, handshake, place });
+    let Ok(stream) = stream.into_std() else { return };
+    let incoming = Incoming { stream, addr, handshake, place };
+    match torrent {
+        Some(torrent) => env.hand_over(&torrent, incoming),
+        None => env.shared.doors.enter(incoming),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::command::{ShardCommand, TorrentId};
 use crate::config::SessionConfig;
 use crate::discovery::Discovery;
 use crate::limiter::Limiter;
+use crate::resolve::Doors;
 use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::gate::Gate;
 use samara_disk::Disk;
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
     pub(crate) discovery: Arc<Discovery>,
+    /// Links that are being resolved.
+    pub(crate) doors: Arc<Doors>,
     pub(crate) peer_id: PeerId,
     /// Announce key (BEP 7).
     pub(crate) key: u32,
@@ -95,6 +98,7 @@ impl Shared {
             config,
             disk,
             discovery,
+            doors: Arc::default(),
             peer_id,
             key,
             port,

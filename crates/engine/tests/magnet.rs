@@ -11,6 +11,7 @@ use samara_engine::wire::peer::extension::ExtensionHandshake;
 use samara_engine::wire::peer::frame::{Decoded, Frame, FrameDecoder};
 use samara_engine::wire::peer::message::Message;
 use samara_engine::wire::peer::ut_metadata::{MetadataMessage, len_of_piece};
+use samara_engine::wire::peer::ut_pex::{PexFlags, PexMessage};
 use samara_engine::{AddTorrent, Existing, ResolveConfig, ResolveError, Resolved, Session, State};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -59,46 +60,97 @@ fn liar(sample: &Sample) -> SocketAddr {
     local
 }
 
-fn lie(mut stream: TcpStream, len: u32) -> std::io::Result<()> {
-    let mut handshake = [0; 68];
-    stream.read_exact(&mut handshake)?;
-    handshake[48..].copy_from_slice(b"-XX0000-abcdefghijkl");
-    stream.write_all(&handshake)?;
+fn lie(stream: TcpStream, len: u32) -> std::io::Result<()> {
     let said = ExtensionHandshake {
         extensions: vec![("ut_metadata".to_owned(), 7)],
         metadata_len: Some(len),
         ..ExtensionHandshake::default()
     };
-    let mut bytes = Vec::new();
-    Message::Extended { id: 0, payload: said.encode().into() }.encode(&mut bytes);
-    stream.write_all(&bytes)?;
-    let (decoder, mut buf) = (FrameDecoder::new(None), Vec::new());
+    let mut peer = Fake::meet(stream, &said)?;
     loop {
-        let frame = match decoder.decode(&buf).map_err(std::io::Error::other)? {
-            Decoded::Frame { frame, consumed } => {
-                buf.drain(..consumed);
-                frame
-            }
-            Decoded::NeedMore(_) => {
-                let mut more = [0; 4096];
-                let n = stream.read(&mut more)?;
-                if n == 0 {
-                    return Ok(());
-                }
-                buf.extend_from_slice(&more[..n]);
-                continue;
-            }
-        };
-        if let Frame::Message(Message::Extended { id: 7, payload }) = frame
+        if let Message::Extended { id: 7, payload } = peer.hear()?
             && let Ok(MetadataMessage::Request { piece }) = MetadataMessage::parse(&payload)
         {
             let noise = vec![b'?'; len_of_piece(len, piece) as usize];
             let data = MetadataMessage::Data { piece, total_len: Some(len), payload: &noise };
-            bytes.clear();
-            Message::Extended { id: 2, payload: data.encode().into() }.encode(&mut bytes);
-            stream.write_all(&bytes)?;
+            peer.say(&Message::Extended { id: 2, payload: data.encode().into() })?;
         }
     }
+}
+
+/// The test's end of a connection that samara made.
+struct Fake {
+    stream: TcpStream,
+    buf: Vec<u8>,
+}
+
+impl Fake {
+    /// Shakes hands both ways.
+    fn meet(mut stream: TcpStream, said: &ExtensionHandshake) -> std::io::Result<Self> {
+        let mut handshake = [0; 68];
+        stream.read_exact(&mut handshake)?;
+        handshake[48..].copy_from_slice(b"-XX0000-abcdefghijkl");
+        // Each is somebody else.
+        handshake[66..].copy_from_slice(&stream.local_addr()?.port().to_be_bytes());
+        stream.write_all(&handshake)?;
+        let mut fake = Self { stream, buf: Vec::new() };
+        fake.say(&Message::Extended { id: 0, payload: said.encode().into() })?;
+        Ok(fake)
+    }
+
+    fn say(&mut self, message: &Message) -> std::io::Result<()> {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.stream.write_all(&bytes)
+    }
+
+    /// The next message; an error when the other side has enough.
+    fn hear(&mut self) -> std::io::Result<Message> {
+        loop {
+            let decoded = FrameDecoder::new(None).decode(&self.buf);
+            match decoded.map_err(std::io::Error::other)? {
+                Decoded::Frame { frame, consumed } => {
+                    self.buf.drain(..consumed);
+                    if let Frame::Message(message) = frame {
+                        return Ok(message);
+                    }
+                }
+                Decoded::NeedMore(_) => {
+                    let mut more = [0; 4096];
+                    let n = self.stream.read(&mut more)?;
+                    if n == 0 {
+                        return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    }
+                    self.buf.extend_from_slice(&more[..n]);
+                }
+            }
+        }
+    }
+}
+
+/// A peer that has no metadata, and names `named` by peer exchange this many times, at once; tells when it is left.
+fn gossip(named: SocketAddr, times: usize) -> (SocketAddr, std::sync::mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = listener.local_addr().unwrap();
+    let (left, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let said = ExtensionHandshake {
+            extensions: vec![("ut_pex".to_owned(), 9)],
+            ..ExtensionHandshake::default()
+        };
+        let mut peer = Fake::meet(stream, &said).unwrap();
+        let added = vec![(named, PexFlags::default())];
+        let payload = PexMessage { added, dropped: Vec::new() }.encode();
+        for _ in 0..times {
+            // Fails when the other side has enough of it, which is what the end of hearing tells too.
+            let _ = peer.say(&Message::Extended { id: 1, payload: payload.clone().into() });
+        }
+        while peer.hear().is_ok() {}
+        // Fails only if the test is over.
+        let _ = left.send(());
+    });
+    (local, wait)
 }
 
 #[test]
@@ -285,5 +337,59 @@ fn layers_of_a_hybrid_are_fetched_where_they_are_wanted_and_kept() {
         assert!(found.from_cache, "nobody is there any more");
         assert_eq!(found.metainfo.to_bytes(), sample.metainfo.to_bytes());
         again.shutdown().await;
+    });
+}
+
+#[test]
+fn a_peer_without_metadata_names_one_that_has_it() {
+    run(async {
+        let sample = sample();
+        let (seed, _torrent) = sample.seed().await;
+        let (gossip, _left) = gossip(addr(&seed), 1);
+        let leech = session(None);
+        let found = resolve(&leech, link(&sample, &[gossip]), 30).await.unwrap();
+        assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
+        assert!(found.peers.contains(&addr(&seed)), "{:?}", found.peers);
+        leech.shutdown().await;
+        seed.shutdown().await;
+    });
+}
+
+#[test]
+fn a_peer_that_floods_with_exchange_messages_is_left() {
+    run(async {
+        let sample = sample();
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let ((once, stays), (flood, left)) = (gossip(nobody, 1), gossip(nobody, 50));
+        let leech = session(None);
+        let mut waiting = leech.resolve(link(&sample, &[once, flood]), ResolveConfig::default());
+        let heard = tokio::task::spawn_blocking(move || left.recv_timeout(Duration::from_secs(20)));
+        tokio::select! {
+            heard = heard => heard.unwrap().unwrap(),
+            _ = waiting.outcome() => panic!("nobody has it"),
+        }
+        assert!(stays.try_recv().is_err(), "who keeps to the rules may stay");
+        leech.shutdown().await;
+    });
+}
+
+#[test]
+fn a_seed_that_dials_us_is_enough() {
+    run(async {
+        let sample = sample();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let leech = session(None);
+        let mut waiting = leech.resolve(link(&sample, &[closed]), ResolveConfig::default());
+        let seed = session(None);
+        let add = AddTorrent {
+            existing: Existing::Trust,
+            ..sample.add(sample.dir.path(), &[addr(&leech)])
+        };
+        let _torrent = seed.add(add).await.unwrap();
+        let found = waiting.outcome().await.unwrap();
+        assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
+        assert_eq!(found.peers, [addr(&seed)], "where it listens, not where it dialled from");
+        leech.shutdown().await;
+        seed.shutdown().await;
     });
 }

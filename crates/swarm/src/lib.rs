@@ -15,6 +15,7 @@
 //! | [`peer_list`] | which addresses to remember, to dial, to drop (BEP 40) |
 //! | [`announcer`] | when to tell which tracker what (BEP 12, 27, 31) |
 //! | [`metadata`] | whom to ask for an info dictionary of which only the hash is known (BEP 9) |
+//! | [`pex`] | what to take of the peers that peers name (BEP 11) |
 //! | [`blame`] | who sent corrupt data, on proof |
 //! | [`rate`], [`rng`] | smoothed rates; the seeded generator all randomness comes from |
 //!
@@ -32,6 +33,7 @@ pub mod choker;
 pub mod metadata;
 pub mod outbox;
 pub mod peer_list;
+pub mod pex;
 pub mod picker;
 pub mod pipeline;
 pub mod rate;

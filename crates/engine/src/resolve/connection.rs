@@ -4,17 +4,18 @@
 //! torrent's data is passed over. What it can make us keep is one frame.
 
 use crate::dial::{connect, exchange};
-use crate::listen::HANDSHAKE_TIMEOUT;
+use crate::listen::{HANDSHAKE_TIMEOUT, Incoming};
 use crate::shard::ShardEnv;
 use samara_swarm::metadata::{FetchKey, UT_METADATA_ID};
-use samara_wire::id::WireHash;
+use samara_swarm::pex::UT_PEX_ID;
+use samara_wire::id::{PeerId, WireHash};
 use samara_wire::metainfo::merkle::Hash;
 use samara_wire::peer::extension::{ExtensionHandshake, HANDSHAKE_ID};
 use samara_wire::peer::frame::{Decoded, Frame, FrameDecoder};
 use samara_wire::peer::handshake::{Handshake, Reserved};
 use samara_wire::peer::hashes::HashRequest;
 use samara_wire::peer::message::Message;
-use samara_wire::peer::ut_metadata;
+use samara_wire::peer::{ut_metadata, ut_pex};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 /// Time for a connection to come about.
@@ -40,11 +41,13 @@ const READ: usize = 16 << 10;
 /// What a connection has to tell.
 pub(super) enum Said {
     /// The handshake is done.
-    Connected,
+    Connected(PeerId),
     /// What the peer can do; nothing, if it does not speak the extension protocol.
     Extensions(Box<ExtensionHandshake>),
     /// A message of `ut_metadata`.
     Metadata(Box<[u8]>),
+    /// A message of `ut_pex`.
+    Pex(Box<[u8]>),
     /// Part of a hash tree (BEP 52).
     Hashes { request: Box<HashRequest>, hashes: Box<[Hash]> },
     /// It does not give part of a hash tree.
@@ -55,12 +58,20 @@ pub(super) enum Said {
     Gone,
 }
 
+/// How a connection comes about.
+pub(super) enum Way {
+    Dial,
+    /// They dialled us; their handshake is here.
+    Accept(Box<Incoming>),
+}
+
 /// What one connection needs.
 pub(super) struct Connection {
     pub(super) env: Rc<ShardEnv>,
     pub(super) key: FetchKey,
     pub(super) addr: SocketAddr,
     pub(super) hash: WireHash,
+    pub(super) way: Way,
     /// Waits when the driver is busy, and so does then the peer.
     pub(super) tell: mpsc::Sender<(FetchKey, Said)>,
     /// Bounded by use: a few requests, and a refusal for each of the peer's, which is read no faster than answered.
@@ -83,27 +94,36 @@ impl Connection {
 
     async fn converse(&mut self) -> io::Result<()> {
         let shared = &self.env.shared;
-        let half_open = shared.half_open.acquire().await.map_err(io::Error::other)?;
-        let _place = Arc::clone(&shared.connections)
-            .try_acquire_owned()
-            .map_err(|_| io::Error::other("all connections in use"))?;
-        let from = shared.bind_for(self.addr);
-        let from = from.map_err(|_| io::Error::other("no address to connect from"))?;
-        let mut stream = connect(self.addr, from, CONNECT_TIMEOUT).await?;
         let reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0]);
         let ours = Handshake { reserved, info_hash: self.hash, peer_id: shared.peer_id };
-        let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&stream, &ours)).await??;
-        drop(half_open);
+        let (mut stream, theirs, _place) = match std::mem::replace(&mut self.way, Way::Dial) {
+            Way::Dial => self.dial(&ours).await?,
+            Way::Accept(incoming) => accept(*incoming, &ours).await?,
+        };
         if theirs.peer_id == shared.peer_id {
             return Err(io::Error::other("it is ourselves"));
         }
-        self.say(Said::Connected).await;
+        self.say(Said::Connected(theirs.peer_id)).await;
         if !theirs.reserved.extended() {
             self.say(Said::Extensions(Box::default())).await;
             return Ok(());
         }
         write(&mut stream, &introduction(shared.port, self.addr)).await?;
         self.exchange_messages(stream).await
+    }
+
+    async fn dial(&self, ours: &Handshake) -> io::Result<Met> {
+        let shared = &self.env.shared;
+        let half_open = shared.half_open.acquire().await.map_err(io::Error::other)?;
+        let place = Arc::clone(&shared.connections)
+            .try_acquire_owned()
+            .map_err(|_| io::Error::other("all connections in use"))?;
+        let from = shared.bind_for(self.addr);
+        let from = from.map_err(|_| io::Error::other("no address to connect from"))?;
+        let stream = connect(self.addr, from, CONNECT_TIMEOUT).await?;
+        let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&stream, ours)).await??;
+        drop(half_open);
+        Ok((stream, theirs, place))
     }
 
     async fn exchange_messages(&mut self, mut stream: TcpStream) -> io::Result<()> {
@@ -144,6 +164,18 @@ impl Connection {
     }
 }
 
+/// A peer after both handshakes, with the connection's place among those of the session.
+type Met = (TcpStream, Handshake, OwnedSemaphorePermit);
+
+/// Answers the handshake of a peer that dialled us.
+async fn accept(incoming: Incoming, ours: &Handshake) -> io::Result<Met> {
+    let Incoming { stream, handshake, place, .. } = incoming;
+    let mut stream = TcpStream::from_std(stream)?;
+    stream.set_nodelay(true)?;
+    timeout(WRITE_TIMEOUT, stream.write_all(&ours.encode())).await??;
+    Ok((stream, handshake, place))
+}
+
 /// What a frame means here, if anything.
 fn heard(frame: Frame) -> io::Result<Option<Said>> {
     let Frame::Message(message) = frame else {
@@ -158,6 +190,7 @@ fn heard(frame: Frame) -> io::Result<Option<Said>> {
             Some(Said::Extensions(Box::new(said)))
         }
         Message::Extended { id: UT_METADATA_ID, payload } => Some(Said::Metadata(payload)),
+        Message::Extended { id: UT_PEX_ID, payload } => Some(Said::Pex(payload)),
         Message::Hashes { request, hashes } => Some(Said::Hashes { request, hashes }),
         Message::HashReject(request) => Some(Said::HashReject(request)),
         Message::HashRequest(request) => Some(Said::HashRequest(request)),
@@ -168,7 +201,10 @@ fn heard(frame: Frame) -> io::Result<Option<Said>> {
 /// What we say of ourselves.
 fn introduction(port: u16, addr: SocketAddr) -> Message {
     let handshake = ExtensionHandshake {
-        extensions: vec![(ut_metadata::NAME.to_owned(), UT_METADATA_ID)],
+        extensions: vec![
+            (ut_metadata::NAME.to_owned(), UT_METADATA_ID),
+            (ut_pex::NAME.to_owned(), UT_PEX_ID),
+        ],
         client: Some(concat!("samara/", env!("CARGO_PKG_VERSION")).to_owned()),
         port: (port != 0).then_some(port),
         your_ip: Some(addr.ip()),

@@ -7,14 +7,20 @@
 //!
 //! | file | does |
 //! | --- | --- |
-//! | `driver` | the loop: announces, dials, deadlines |
+//! | `job` | one link from beginning to end: what is kept, what comes of it |
+//! | `driver` | the loop: announces, deadlines |
+//! | `links` | whom it knows and is connected to |
+//! | `door` | peers that dial us meanwhile |
 //! | `work` | which of the two is fetched |
 //! | `connection` | one connection to a peer |
 //! | `cache` | keeps what was fetched in the state directory |
 
 mod cache;
 mod connection;
+mod door;
 mod driver;
+mod job;
+mod links;
 mod work;
 
 use crate::command::ShardCommand;
@@ -26,7 +32,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use driver::run;
+pub(crate) use door::Doors;
+pub(crate) use job::run;
 
 /// How a magnet link is to be resolved.
 #[derive(Clone, Debug)]

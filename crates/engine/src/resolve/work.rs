@@ -2,10 +2,12 @@
 //!
 //! Hides from the driver which of the two cores is at work.
 
-use super::connection::Said;
 use samara_swarm::metadata::{
     FetchEffect, FetchFault, FetchKey, FetchStatus, LayerFetch, MetadataFetch, PieceLayers,
 };
+use samara_wire::metainfo::merkle::Hash;
+use samara_wire::peer::extension::ExtensionHandshake;
+use samara_wire::peer::hashes::HashRequest;
 use samara_wire::peer::message::Message;
 use samara_wire::time::Instant;
 
@@ -41,23 +43,45 @@ impl From<LayerFetch> for Work {
 }
 
 impl Work {
-    /// A peer said something. It is connected already.
-    pub(super) fn handle_said(&mut self, now: Instant, key: FetchKey, said: &Said) {
-        match (self, said) {
-            (Self::Metadata(fetch, out), Said::Extensions(said)) => {
-                fetch.handle_extensions(now, key, said, out);
-            }
-            (Self::Metadata(fetch, out), Said::Metadata(payload)) => {
-                fetch.handle_message(now, key, payload, out);
-            }
-            (Self::Layers(fetch, out), Said::Connected) => fetch.handle_connected(now, key, out),
-            (Self::Layers(fetch, out), Said::Hashes { request, hashes }) => {
-                fetch.handle_hashes(now, key, request, hashes, out);
-            }
-            (Self::Layers(fetch, out), Said::HashReject(request)) => {
-                fetch.handle_reject(now, key, request, out);
-            }
-            _ => {}
+    /// The handshake with a peer is done, which knows the torrent by the name it has now.
+    pub(super) fn handle_connected(&mut self, now: Instant, key: FetchKey) {
+        if let Self::Layers(fetch, out) = self {
+            fetch.handle_connected(now, key, out);
+        }
+    }
+
+    pub(super) fn handle_extensions(
+        &mut self,
+        now: Instant,
+        key: FetchKey,
+        said: &ExtensionHandshake,
+    ) {
+        if let Self::Metadata(fetch, out) = self {
+            fetch.handle_extensions(now, key, said, out);
+        }
+    }
+
+    pub(super) fn handle_metadata(&mut self, now: Instant, key: FetchKey, payload: &[u8]) {
+        if let Self::Metadata(fetch, out) = self {
+            fetch.handle_message(now, key, payload, out);
+        }
+    }
+
+    pub(super) fn handle_hashes(
+        &mut self,
+        now: Instant,
+        key: FetchKey,
+        request: &HashRequest,
+        hashes: &[Hash],
+    ) {
+        if let Self::Layers(fetch, out) = self {
+            fetch.handle_hashes(now, key, request, hashes, out);
+        }
+    }
+
+    pub(super) fn handle_reject(&mut self, now: Instant, key: FetchKey, request: &HashRequest) {
+        if let Self::Layers(fetch, out) = self {
+            fetch.handle_reject(now, key, request, out);
         }
     }
 

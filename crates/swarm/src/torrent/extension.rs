@@ -2,9 +2,9 @@
 
 use super::metadata::UT_METADATA_ID;
 use super::peer::MAX_SERVE_QUEUE;
-use super::pex::UT_PEX_ID;
 use super::{PeerKey, Torrent};
 use crate::outbox::{Effect, Outbox};
+use crate::pex::UT_PEX_ID;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::vec;

@@ -4,13 +4,14 @@
 //! - A peer is told at most once a minute, and only what changed since it was last told: at most 50 addresses a family
 //!   added and as many dropped. Only peers that can be dialled are named: those we dialled, and those that told
 //!   their listening port. Addresses of the user's own network are named to peers on it alone.
-//! - Of what a peer tells, at most 50 addresses a family are taken, once a minute. What comes sooner is passed over; a
-//!   peer that keeps on is disconnected. The peer list holds all that was learned so to a quarter of itself.
+//! - Of what a peer tells as much is taken as [`crate::pex`] says; a peer that floods is disconnected. The peer list
+//!   holds all that was learned so to a quarter of itself.
 
 use super::peer::Peer;
 use super::{Direction, PeerKey, PeerSource, Torrent};
 use crate::outbox::{Effect, Outbox};
 use crate::peer_list::is_local;
+use crate::pex::PexIntake;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -18,20 +19,11 @@ use samara_wire::peer::message::Message;
 use samara_wire::peer::ut_pex::{MAX_PER_FAMILY, PexFlags, PexMessage};
 use samara_wire::time::{Duration, Instant};
 
-/// The id under which we want `ut_pex` messages.
-pub(super) const UT_PEX_ID: u8 = 1;
-
 /// Time between two messages to a peer (BEP 11).
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The first message waits this long, so that it names those who come at the same time.
 const FIRST: Duration = Duration::from_secs(2);
-
-/// Time between two messages of a peer that are heeded. Clocks and networks are not exact.
-const MIN_INTERVAL: Duration = Duration::from_secs(50);
-
-/// Messages that come too soon, in a row, until the peer is dropped. Some clients send twice at first.
-const MAX_EARLY: u8 = 6;
 
 /// What a peer has been told, and has told.
 #[derive(Debug, Default)]
@@ -45,8 +37,7 @@ pub(super) struct PexState {
     /// [`Torrent::pex_version`] of what it was told last.
     version: u64,
     told: BTreeSet<SocketAddr>,
-    heeded: Option<Instant>,
-    early: u8,
+    intake: PexIntake,
 }
 
 impl PexState {
@@ -132,24 +123,11 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(key).filter(|_| !self.config.private) else {
             return Ok(());
         };
-        if peer.pex.heeded.is_some_and(|at| now.since(at) < MIN_INTERVAL) {
-            peer.pex.early += 1;
-            let flood = peer.pex.early > MAX_EARLY;
-            return if flood {
-                Err("peer exchange far more often than once a minute")
-            } else {
-                Ok(())
-            };
-        }
-        (peer.pex.heeded, peer.pex.early) = (Some(now), 0);
-        let stranger = !is_local(peer.addr.ip());
-        let Ok(message) = PexMessage::parse(payload) else { return Ok(()) };
-        // A seed looks for no seeds; and nobody out there has business in the user's own network.
-        let wanted = |(addr, flags): &(SocketAddr, PexFlags)| {
-            !(complete && flags.is_seed() || stranger && is_local(addr.ip()))
-        };
-        let added: Vec<_> =
-            message.added.into_iter().filter(wanted).map(|(addr, _)| addr).collect();
+        let named = peer.pex.intake.take(now, peer.addr, payload);
+        let named = named.map_err(|_| "peer exchange far more often than once a minute")?;
+        // A seed looks for no seeds.
+        let wanted = named.into_iter().filter(|(_, flags)| !(complete && flags.is_seed()));
+        let added: Vec<_> = wanted.map(|(addr, _)| addr).collect();
         self.handle_peers(now, PeerSource::Pex, &added, out);
         Ok(())
     }

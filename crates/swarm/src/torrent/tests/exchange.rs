@@ -67,7 +67,7 @@ fn ask(t: &mut Trace, peer: PeerKey, piece: u32) -> Vec<Effect> {
 fn tell(t: &mut Trace, peer: PeerKey, addrs: impl IntoIterator<Item = SocketAddr>) -> Vec<Effect> {
     let added = addrs.into_iter().map(|addr| (addr, PexFlags::default())).collect();
     let payload = PexMessage { added, dropped: Vec::new() }.encode().into();
-    t.says(peer, Message::Extended { id: pex::UT_PEX_ID, payload })
+    t.says(peer, Message::Extended { id: crate::pex::UT_PEX_ID, payload })
 }
 
 /// The messages of peer exchange among `effects`, with whom they are for.

@@ -15,8 +15,11 @@
 //! ([`Announcer::set_hungry`]) but never inside its min interval. Failures: after 15 s, doubling to half an hour, plus up to
 //! a quarter by lot; or as the tracker says (`retry in`, BEP 31). Events do not wait for the interval.
 //!
+//! Trackers can be changed at any time ([`Announcer::set_tiers`]).
+//!
 //! Bounds: [`MAX_TRACKERS`]; intervals from a tracker are held to 15 s and a day; texts to 500 bytes.
 
+mod edit;
 mod tracker;
 
 use crate::outbox::{Announce, AnnounceId};
@@ -115,7 +118,8 @@ pub struct TrackerStatus<'a> {
 #[derive(Clone, Debug)]
 pub struct Announcer {
     config: AnnouncerConfig,
-    /// In order of preference; those of a tier stand together.
+    /// In order of preference; those of a tier stand together. Behind them, those that are used no more and are to be
+    /// told so.
     trackers: Vec<Tracker>,
     phase: Phase,
     hungry: bool,
@@ -169,6 +173,7 @@ impl Announcer {
         }
         self.phase = Phase::Running;
         self.completed = false;
+        self.trackers.retain(|tracker| !tracker.leaving);
         for tracker in &mut self.trackers {
             tracker.reset(now);
         }
@@ -269,11 +274,12 @@ impl Announcer {
 
     /// Draws the consequences of an answer for the other trackers. Returns where the tracker stands now.
     fn settle(&mut self, index: usize, event: AnnounceEvent) -> usize {
-        if self.phase == Phase::Stopping {
+        if self.phase == Phase::Stopping || self.trackers[index].leaving {
             // A `started` that has just got through must be taken back.
             self.trackers[index].on_stop();
         }
-        if self.phase != Phase::Running || event == AnnounceEvent::Stopped {
+        let leaves = self.trackers[index].leaving;
+        if self.phase != Phase::Running || event == AnnounceEvent::Stopped || leaves {
             return index;
         }
         let index = self.prefer(index);
@@ -307,7 +313,7 @@ impl Announcer {
 
     /// All trackers in the order in which they are tried.
     pub fn trackers(&self) -> impl Iterator<Item = TrackerStatus<'_>> {
-        self.trackers.iter().map(|t| t.status(self.hungry))
+        self.used().iter().map(|t| t.status(self.hungry))
     }
 
     /// Whether an answer to the announce is of interest.
@@ -346,7 +352,7 @@ impl Announcer {
             .enumerate()
             .filter_map(|(i, t)| t.urgent_event().map(|(at, event)| (at, i, event)));
         let regular = (self.phase == Phase::Running)
-            .then(|| self.trackers.chunk_by(|a, b| self.config.private || a.tier == b.tier))
+            .then(|| self.used().chunk_by(|a, b| self.config.private || a.tier == b.tier))
             .into_iter()
             .flatten()
             .scan(0, |start, tier| {

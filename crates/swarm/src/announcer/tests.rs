@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use std::borrow::ToOwned;
 use std::vec;
 
+mod edit;
+
 const LEFT: Counters = Counters { uploaded: 0, downloaded: 0, left: 1_000, peers_wanted: 50 };
 const DONE: Counters = Counters { uploaded: 30, downloaded: 1_000, left: 0, peers_wanted: 50 };
 
@@ -433,7 +435,7 @@ proptest! {
     #[test]
     fn every_tracker_sees_a_truthful_story(
         private: bool,
-        steps in prop::collection::vec((0u8..8, 0usize..8, 0u64..100), 1..120),
+        steps in prop::collection::vec((0u8..9, 0usize..8, 0u64..100), 1..120),
     ) {
         #[derive(Default, Clone)]
         struct Seen { open: bool, accepted: bool, completed: bool, base: u64 }
@@ -469,6 +471,14 @@ proptest! {
                     run.announcer.completed();
                 }
                 6 if which == 0 => { run.announcer.stop(); running = false; }
+                8 => {
+                    let all = [&["a", "b", "c"][..], &["d", "e"], &["f"]];
+                    let kept: Vec<Vec<String>> = (0..3)
+                        .filter(|tier| which & 1 << tier != 0)
+                        .map(|tier| all[tier].iter().map(|&url| url.to_owned()).collect())
+                        .collect();
+                    run.announcer.set_tiers(run.now, &kept);
+                }
                 7 if !running => { run.announcer.start(run.now); running = true; seen.clear(); open.clear(); }
                 _ => {}
             }

@@ -14,6 +14,8 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(30 * 60);
 const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// A tracker cannot make us announce more or less often than this.
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(24 * 3600));
+/// A user cannot make us ask a tracker that names no min interval more often than this.
+const LEAST_PAUSE: Duration = Duration::from_secs(60);
 const FIRST_RETRY: Duration = Duration::from_secs(15);
 const LAST_RETRY: Duration = Duration::from_secs(30 * 60);
 /// A regular announce comes later than asked by up to this part of the interval, by lot, so that thousands of torrents
@@ -30,6 +32,8 @@ pub(super) struct Tracker {
     pub(super) tracker_id: Option<String>,
     /// Whether `stopped` is still to be told.
     pub(super) stop_due: bool,
+    /// Whether it is used no more and stays only until it has been told so.
+    pub(super) leaving: bool,
     state: TrackerState,
     /// The `started` that it accepted, or that is under way.
     started: Option<Started>,
@@ -39,6 +43,8 @@ pub(super) struct Tracker {
     regular_at: Instant,
     /// When it may be asked if peers are short.
     earliest_at: Instant,
+    /// When it may be asked if the user wants it.
+    floor_at: Instant,
     last_error: Option<String>,
     warning: Option<String>,
     seeds: Option<u32>,
@@ -78,12 +84,14 @@ impl Tracker {
             pending: None,
             tracker_id: None,
             stop_due: false,
+            leaving: false,
             state: TrackerState::Idle,
             started: None,
             completion: Completion::None,
             failures: 0,
             regular_at: Instant::ZERO,
             earliest_at: Instant::ZERO,
+            floor_at: Instant::ZERO,
             last_error: None,
             warning: None,
             seeds: None,
@@ -97,7 +105,7 @@ impl Tracker {
         (self.pending, self.started, self.stop_due) = (None, None, false);
         (self.completion, self.failures) = (Completion::None, 0);
         self.state = TrackerState::Idle;
-        (self.regular_at, self.earliest_at) = (now, now);
+        (self.regular_at, self.earliest_at, self.floor_at) = (now, now, now);
     }
 
     pub(super) fn works(&self) -> bool {
@@ -122,6 +130,34 @@ impl Tracker {
             Some(AnnounceEvent::Started | AnnounceEvent::Completed) | None => {}
         }
         self.stop_due = self.started.is_some_and(|s| s.accepted);
+    }
+
+    /// It is in use, in this tier: as before, or again.
+    pub(super) const fn stay(&mut self, tier: usize) {
+        if self.leaving {
+            (self.leaving, self.stop_due) = (false, false);
+        }
+        self.tier = tier;
+    }
+
+    /// It is not used any more.
+    pub(super) fn leave(&mut self) {
+        if !self.leaving {
+            self.leaving = true;
+            self.on_stop();
+        }
+    }
+
+    /// Whether nothing is to be told it nor to be heard of it any more, for one that leaves.
+    pub(super) const fn is_through(&self) -> bool {
+        self.pending.is_none() && !self.stop_due
+    }
+
+    /// The user wants it asked.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        let at = now.max(self.floor_at);
+        self.regular_at = self.regular_at.min(at);
+        self.earliest_at = self.earliest_at.min(at);
     }
 
     /// `pending` is sent now.
@@ -181,6 +217,8 @@ impl Tracker {
         let interval = interval.clamp(INTERVALS.0, INTERVALS.1);
         let least = response.min_interval.unwrap_or(DEFAULT_MIN_INTERVAL.min(interval));
         self.earliest_at = now + least.clamp(INTERVALS.0, INTERVALS.1);
+        let floor = response.min_interval.unwrap_or(LEAST_PAUSE).clamp(INTERVALS.0, INTERVALS.1);
+        self.floor_at = now + floor;
         self.regular_at = self.earliest_at.max(now + interval + by_lot(interval / SPREAD, rng));
         if let Some(id) = &response.tracker_id {
             self.tracker_id = Some(id.clone());
@@ -226,6 +264,7 @@ impl Tracker {
             None => backed_off + by_lot(backed_off / 4, rng),
         };
         self.regular_at = now + wait;
+        self.floor_at = now + if retry.is_some() { wait } else { FIRST_RETRY };
     }
 
     /// An event that does not wait for its turn. The time is in the past: at once.

@@ -1,11 +1,12 @@
 //! Trackers and the addresses they name.
 
 use super::{PeerSource, Torrent};
-use crate::announcer::Counters;
+use crate::announcer::{Counters, TrackerStatus};
 use crate::outbox::{AnnounceId, Effect, Event, Outbox};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use samara_wire::time::Instant;
 use samara_wire::tracker::AnnounceResponse;
@@ -47,6 +48,23 @@ impl Torrent {
         if !self.announcer.is_stopped() {
             self.handle_peers(now, PeerSource::Tracker, &response.peers, out);
         }
+    }
+
+    /// The trackers in the order in which they are tried, for display.
+    pub fn trackers(&self) -> impl Iterator<Item = TrackerStatus<'_>> {
+        self.announcer.trackers()
+    }
+
+    /// From now on these are the trackers; see [`Announcer::set_tiers`](crate::announcer::Announcer::set_tiers).
+    pub fn handle_set_trackers(&mut self, now: Instant, tiers: &[Vec<String>], out: &mut Outbox) {
+        self.announcer.set_tiers(now, tiers);
+        self.drive_announcer(now, out);
+    }
+
+    /// The user wants the trackers asked now, if they allow.
+    pub fn handle_announce_now(&mut self, now: Instant, out: &mut Outbox) {
+        self.announcer.announce_now(now);
+        self.drive_announcer(now, out);
     }
 
     /// Whether the outcome of an announce is still of interest. One that has not begun yet and is not awaited any

@@ -8,6 +8,7 @@ use crate::config::AddTorrent;
 use crate::discovery::Found;
 use crate::listen::Incoming;
 use crate::torrent::TorrentShared;
+use crate::trackers::{TrackerEdit, TrackerEditError, TrackerInfo};
 use samara_disk::{PieceOutcome, StorageError};
 use samara_swarm::PeerKey;
 use samara_swarm::torrent::PeerStats;
@@ -43,6 +44,9 @@ pub(crate) enum TorrentCommand {
     Pause,
     Resume,
     AddPeers(Vec<SocketAddr>),
+    Trackers(oneshot::Sender<Vec<TrackerInfo>>),
+    EditTrackers(TrackerEdit, oneshot::Sender<Result<(), TrackerEditError>>),
+    AnnounceNow,
     /// Peers were found without trackers.
     Found(Found),
     Remove {

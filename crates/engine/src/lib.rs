@@ -37,6 +37,7 @@ mod status;
 mod torrent;
 pub mod tracker;
 pub mod tracker_server;
+mod trackers;
 
 pub use config::{AddTorrent, CustomStorage, DhtConfig, Existing, SessionConfig};
 pub use error::{AddError, ErrorKind, SessionError, TorrentError};
@@ -49,3 +50,4 @@ pub use samara_wire as wire;
 pub use session::Session;
 pub use status::{Event, Events, State, TorrentStatus};
 pub use torrent::Torrent;
+pub use trackers::{TrackerEditError, TrackerInfo, TrackerState};

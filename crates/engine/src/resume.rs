@@ -12,6 +12,7 @@
 //!   have        verified pieces, as the bitfield message has them
 //!   info-hash   20 bytes
 //!   partial     unverified blocks on disk: [[piece, set of blocks], ...]
+//!   trackers    the tracker URLs in tiers; only if the owner changed them, for else the torrent's own count
 //!   unsettled   pieces that may have been written since `have` was taken: to be checked
 //!   uploaded    payload bytes of the run that wrote this
 //! ```
@@ -47,6 +48,8 @@ pub(crate) struct ResumeData {
     pub(crate) files: Vec<FileIdentity>,
     pub(crate) downloaded: u64,
     pub(crate) uploaded: u64,
+    /// Trackers in tiers, if they were changed.
+    pub(crate) trackers: Option<Vec<Vec<String>>>,
 }
 
 /// Which torrent in which place, and where its record is kept.
@@ -136,6 +139,10 @@ impl Record {
             files,
             downloaded: dict.get_int(b"downloaded")?.try_into().ok()?,
             uploaded: dict.get_int(b"uploaded")?.try_into().ok()?,
+            trackers: match dict.get_list(b"trackers") {
+                Some(tiers) => Some(tracker_tiers(tiers)?),
+                None => None,
+            },
         })
     }
 
@@ -190,6 +197,13 @@ impl Record {
                     });
                 }
             });
+            if let Some(tiers) = &data.trackers {
+                dict.list(b"trackers", |list| {
+                    for tier in tiers {
+                        list.list(|urls| tier.iter().for_each(|url| urls.bytes(url.as_bytes())));
+                    }
+                });
+            }
             dict.list(b"unsettled", |list| {
                 data.unsettled.iter().for_each(|piece| list.int(i64::from(piece.0)));
             });
@@ -205,6 +219,11 @@ impl Record {
             tracing::warn!(%error, "cannot delete resume data");
         }
     }
+}
+
+fn tracker_tiers(tiers: List<'_, '_>) -> Option<Vec<Vec<String>>> {
+    let urls = |tier: List<'_, '_>| tier.into_iter().map(|v| Some(v.as_str()?.into())).collect();
+    tiers.into_iter().map(|tier| urls(tier.as_list()?)).collect()
 }
 
 fn identity(list: List<'_, '_>) -> Option<FileIdentity> {
@@ -270,6 +289,7 @@ mod tests {
             files: vec![file, FileIdentity::default()],
             downloaded: 1 << 40,
             uploaded: 2,
+            trackers: None,
         }
     }
 
@@ -280,6 +300,12 @@ mod tests {
         assert_eq!(record.load(), None);
         record.save(&data()).unwrap();
         assert_eq!(record.load(), Some(data()));
+        let tiers = vec![vec!["http://a/".into(), "udp://b:1".into()], vec!["http://c/".into()]];
+        for trackers in [Some(tiers), Some(vec![])] {
+            let changed = ResumeData { trackers, ..data() };
+            record.save(&changed).unwrap();
+            assert_eq!(record.load(), Some(changed));
+        }
         let other = Record { dir: "elsewhere".into(), ..record.clone() };
         assert_eq!(other.load(), None);
         record.delete();

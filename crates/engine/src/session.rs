@@ -186,6 +186,7 @@ fn first_status(add: &AddTorrent) -> TorrentStatus {
         checked_bytes: 0,
         check_total_bytes: 0,
         tracker_error: None,
+        tracker_warning: None,
         trackers_answered: 0,
     }
 }

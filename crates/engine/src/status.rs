@@ -17,6 +17,8 @@ pub struct TorrentStatus {
     pub check_total_bytes: u64,
     /// Last trouble with a tracker, for the user, if no tracker works.
     pub tracker_error: Option<String>,
+    /// Last warning of a tracker that answered, for the user.
+    pub tracker_warning: Option<String>,
     /// Answers received from trackers in this run.
     pub trackers_answered: u32,
 }

@@ -65,7 +65,7 @@ impl TorrentShared {
         }
     }
 
-    fn send(&self, command: TorrentCommand) {
+    pub(crate) fn send(&self, command: TorrentCommand) {
         // Fails only if the session has ended, when nothing is left to be commanded.
         let _ = self.shard.send(ShardCommand::Torrent(self.id, command));
     }

@@ -5,6 +5,7 @@ import http.server
 import socket
 import struct
 import threading
+import time
 import urllib.parse
 import zlib
 
@@ -50,6 +51,40 @@ def truncated(_):
 def endless(_):
     """Says that four gibibytes follow; sends as much as is taken."""
     return 200, {"X-Endless": "1"}, b""
+
+
+def drips(_):
+    """Says that something follows, and sends a byte of it now and then."""
+    return 200, {"X-Drip": "1"}, b"d8:intervali1800e5:peers999999:"
+
+
+def redirect_loop(_):
+    return 302, {"Location": "/announce?again"}, b""
+
+
+def redirect_to_the_machine(_):
+    """To what may be a router's or a program's page, on this machine."""
+    return 302, {"Location": "http://127.0.0.1:80/reboot?now=1"}, b""
+
+
+def redirect_to_a_file(_):
+    return 302, {"Location": "file:///etc/passwd"}, b""
+
+
+def million_peers(_):
+    """Six megabytes of addresses."""
+    peers = b"".join(struct.pack(">IH", 0x0A000001 + i, 6881) for i in range(1_000_000))
+    return 200, {}, bencode.encode({"interval": 1800, "peers": peers})
+
+
+def warning(*addresses):
+    """A right answer with something to be shown."""
+
+    def answer(query):
+        status, headers, body = compact_peers(*addresses)(query)
+        return status, headers, body[:-1] + bencode.encode({"warning message": "your client is out of date"})[1:]
+
+    return answer
 
 
 def dictionary_peers(*addresses):
@@ -99,6 +134,11 @@ class BadTracker:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Connection", "close")
+                if "X-Drip" in headers:
+                    self.send_header("Content-Length", str(1 << 20))
+                    self.end_headers()
+                    self._drip(body)
+                    return
                 if "X-Endless" in headers:
                     self.send_header("Content-Length", str(4 << 30))
                     self.end_headers()
@@ -110,6 +150,14 @@ class BadTracker:
                     self.wfile.write(body)
                 except OSError:
                     pass  # it was told enough
+
+            def _drip(self, body):
+                try:
+                    for byte in body:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(1)
+                except OSError:
+                    pass
 
             def _flood(self):
                 try:

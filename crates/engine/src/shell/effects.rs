@@ -6,7 +6,7 @@ use crate::dial;
 use crate::discovery::Seeker;
 use crate::peer;
 use crate::status::Event;
-use crate::tracker::{Announced, Other};
+use crate::tracker::{Announced, Other, shown_host};
 use samara_swarm::{Announce, Effect};
 use samara_wire::peer::message::Message;
 use samara_wire::time::{Duration, Instant};
@@ -119,12 +119,21 @@ impl TorrentShell {
                 life.durable = false;
                 life.save_at = Some(now);
             }
-            Swarm::TrackerAnswered { .. } => {
+            Swarm::TrackerAnswered { url, warning, .. } => {
+                if let Some(warning) = warning {
+                    let said = format!("{}: {warning}", shown_host(url));
+                    if life.tracker_warning.as_ref() != Some(&said) {
+                        tracing::warn!(torrent = %self.shared.hashes.wire(), tracker = %said, "a warning");
+                        life.tracker_warning = Some(said);
+                    }
+                }
                 life.trackers_answered = life.trackers_answered.saturating_add(1);
                 life.tracker_error = None;
             }
-            Swarm::TrackerFailed { url, error } => {
-                life.tracker_error = Some(format!("{url}: {error}"));
+            // The error names the host; the whole URL may hold a passkey.
+            Swarm::TrackerFailed { error, .. } => {
+                tracing::debug!(torrent = %self.shared.hashes.wire(), %error, "a tracker failed");
+                life.tracker_error = Some(error.clone());
             }
             Swarm::PieceCorrupt(_) | Swarm::PeerBanned(_) => {}
         }
@@ -158,7 +167,7 @@ impl TorrentShell {
                 }
                 if request.event == AnnounceEvent::Started && !self.life.borrow().is_running() {
                     // What was never begun need not be taken back.
-                    let error = format!("{url}: not asked any more, the torrent stops");
+                    let error = format!("{}: not asked, the torrent stops", shown_host(&url));
                     self.with_live(|live, now| {
                         live.core.handle_announce_failed(now, id, error, None, &mut live.out);
                     });

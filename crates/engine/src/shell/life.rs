@@ -53,7 +53,10 @@ pub(super) struct Life {
     /// Bytes verified since resume data was last written.
     pub(super) unsaved_bytes: u64,
     pub(super) saving: bool,
+    /// The trackers in tiers, if the owner changed them.
+    pub(super) trackers: Option<Vec<Vec<String>>>,
     pub(super) tracker_error: Option<String>,
+    pub(super) tracker_warning: Option<String>,
     pub(super) trackers_answered: u32,
     /// Addresses told before the core was there.
     pub(super) early_peers: Vec<SocketAddr>,
@@ -82,7 +85,9 @@ impl Life {
             save_at: None,
             unsaved_bytes: 0,
             saving: false,
+            trackers: None,
             tracker_error: None,
+            tracker_warning: None,
             trackers_answered: 0,
             early_peers,
             early_newcomers: Vec::new(),
@@ -150,6 +155,7 @@ impl Life {
         status.checked_bytes = self.progress.hashed_bytes();
         status.check_total_bytes = self.progress.total_bytes();
         status.tracker_error.clone_from(&self.tracker_error);
+        status.tracker_warning.clone_from(&self.tracker_warning);
         status.trackers_answered = self.trackers_answered;
     }
 

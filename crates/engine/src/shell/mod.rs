@@ -12,6 +12,7 @@
 //! | `keeper` | the torrent's one timer |
 //! | `save` | resume data |
 //! | `stop` | pausing, stopping, removing |
+//! | `trackers` | the owner's say in the trackers |
 
 mod effects;
 mod keeper;
@@ -21,6 +22,7 @@ mod save;
 mod start;
 mod stop;
 mod storage;
+mod trackers;
 
 use crate::command::TorrentCommand;
 use crate::config::AddTorrent;
@@ -173,6 +175,13 @@ impl TorrentShell {
                     live.core.handle_peers(now, source, &peers, &mut live.out);
                 });
             }
+            TorrentCommand::Trackers(answer) => {
+                let _ = answer.send(self.trackers());
+            }
+            TorrentCommand::EditTrackers(edit, answer) => {
+                let _ = answer.send(self.edit_trackers(edit));
+            }
+            TorrentCommand::AnnounceNow => self.announce_now(),
             TorrentCommand::Pause => self.pause(),
             TorrentCommand::Resume => self.resume(),
             TorrentCommand::Remove { delete_files, done } => {

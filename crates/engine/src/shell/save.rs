@@ -91,7 +91,9 @@ impl TorrentShell {
         }
         let Some(record) = self.record() else { return Some(complete) };
         unsettled.retain(|piece| !have.has(*piece));
+        let trackers = self.life.borrow().trackers.clone();
         let data = ResumeData {
+            trackers,
             have,
             partial,
             unsettled,

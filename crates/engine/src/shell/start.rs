@@ -96,10 +96,9 @@ impl TorrentShell {
             return Ok(Found { have: Bitfield::full(count), partial: Vec::new() });
         }
         let files = job(|reply| self.store.identities(reply)).await?;
-        let resume = match self.options.existing {
-            Existing::Resume => self.load_resume().await,
-            Existing::Check | Existing::Trust => None,
-        };
+        let resume = self.load_resume().await;
+        self.adopt_trackers(resume.as_ref());
+        let resume = resume.filter(|_| self.options.existing == Existing::Resume);
         let Plan { mut have, check, partial } = self.plan(&files, resume.as_ref());
         if !check.is_empty() {
             tracing::debug!(torrent = %self.shared.hashes.wire(), pieces = check.count(), "checking");
@@ -204,7 +203,7 @@ impl TorrentShell {
             sequential: self.options.sequential,
             seek: self.options.seek && shared.discovery.has_finders(),
             dht_port: shared.dht_port(),
-            trackers: if self.options.announce { metainfo.trackers.clone() } else { Vec::new() },
+            trackers: self.tracker_tiers(),
             ..TorrentConfig::default()
         }
     }

@@ -224,6 +224,16 @@ pub(crate) const fn urgency_of(event: AnnounceEvent) -> Urgency {
     }
 }
 
+/// Whether `url` can be a tracker's.
+pub(crate) fn check_url(url: &str) -> Result<(), TrackerError> {
+    parse_url(url).map(drop)
+}
+
+/// Host and, where given, port in `url`: what can be shown of it, for it may hold a passkey.
+pub(crate) fn shown_host(url: &str) -> String {
+    parse_url(url).map_or_else(|_| "a tracker".to_owned(), |url| host_of(&url))
+}
+
 /// Parses a tracker's URL and refuses what is not one.
 fn parse_url(url: &str) -> Result<Url, TrackerError> {
     let bad = |fault: String| {

@@ -2,7 +2,7 @@
 
 use super::job::Job;
 use crate::exit::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, clean};
 use crate::progress::Display;
 use crate::signals::Signals;
 use samara_engine::Session;
@@ -28,6 +28,7 @@ pub(crate) async fn run(
         let now = Instant::now();
         for job in jobs.iter_mut() {
             job.observe(now);
+            warn(job, out);
         }
         if display.shows_files() && files_at.is_none_or(|t| now - t >= FILES_EVERY) {
             files_at = Some(now);
@@ -73,9 +74,17 @@ pub(crate) async fn run(
     let now = Instant::now();
     for job in jobs.iter_mut() {
         job.observe_end();
+        warn(job, out);
         job.summarise(now, out)?;
     }
     conclude(end, jobs, out)
+}
+
+/// Passes on what the trackers warn of.
+fn warn(job: &mut Job, out: Output) {
+    if let Some(warning) = job.take_warning() {
+        out.warn(clean(&warning));
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

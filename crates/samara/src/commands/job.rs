@@ -60,6 +60,8 @@ pub(crate) struct Job {
     files: Vec<(usize, String, u64)>,
     file_bytes: Vec<u64>,
     status: TorrentStatus,
+    /// The last warning of a tracker that was told.
+    warned: Option<String>,
 }
 
 impl Job {
@@ -94,7 +96,18 @@ impl Job {
             files,
             file_bytes: Vec::new(),
             status,
+            warned: None,
         }
+    }
+
+    /// What a tracker warns of, once.
+    pub(crate) fn take_warning(&mut self) -> Option<String> {
+        let warning = self.status.tracker_warning.as_ref()?;
+        if self.warned.as_ref() == Some(warning) {
+            return None;
+        }
+        self.warned = Some(warning.clone());
+        Some(format!("{}: tracker {warning}", self.torrent.metainfo().info.name()))
     }
 
     /// Whether nothing more is to be waited for.
@@ -175,7 +188,9 @@ impl Job {
 
     /// Takes in the last counters, once everything is closed.
     pub(crate) fn observe_end(&mut self) {
-        self.status.stats = self.torrent.status().stats;
+        let last = self.torrent.status();
+        self.status.stats = last.stats;
+        self.status.tracker_warning = last.tracker_warning;
     }
 
     /// For the display.

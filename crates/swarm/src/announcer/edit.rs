@@ -31,7 +31,7 @@ impl Announcer {
                     None => Tracker::new(url.clone(), number),
                 };
                 match known {
-                    Some(_) => tracker.stay(number),
+                    Some(_) => tracker.stay(now, number),
                     None => tracker.reset(now),
                 }
                 self.trackers.push(tracker);

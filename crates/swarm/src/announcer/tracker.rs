@@ -132,10 +132,14 @@ impl Tracker {
         self.stop_due = self.started.is_some_and(|s| s.accepted);
     }
 
-    /// It is in use, in this tier: as before, or again.
-    pub(super) const fn stay(&mut self, tier: usize) {
+    /// It is in use, in this tier: as before, or again. One that was told `stopped` meanwhile begins anew, at once.
+    pub(super) fn stay(&mut self, now: Instant, tier: usize) {
         if self.leaving {
             (self.leaving, self.stop_due) = (false, false);
+            self.earliest_at = now;
+            if self.started.is_none() && self.pending.is_none() {
+                self.regular_at = now;
+            }
         }
         self.tier = tier;
     }

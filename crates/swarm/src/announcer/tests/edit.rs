@@ -77,9 +77,14 @@ fn one_that_comes_back_is_not_told_both() {
     run.set(&[&["http://a"]]);
     assert_eq!(run.sent(), [], "one announce at a time");
     run.answer(&stopped, 1_800);
-    // As soon after its last answer as it allows.
-    assert_eq!(run.skip_to_next(), 300);
-    assert_eq!(run.sent(), [("http://a".to_owned(), Started)]);
+    let again = run.one();
+    assert_eq!((&*again.url, again.request.event), ("http://a", Started));
+    run.answer(&again, 1_800);
+    run.set(&[]);
+    let stopped = run.one();
+    run.answer(&stopped, 1_800);
+    run.set(&[&["http://a"]]);
+    assert_eq!(run.sent(), [("http://a".to_owned(), Started)], "the same when it had gone");
 }
 
 #[test]

@@ -145,6 +145,13 @@ impl Lookup {
         self.target
     }
 
+    /// Steps to the nearest node that answered; 0 if none did.
+    #[must_use]
+    pub fn depth(&self) -> u8 {
+        let nearest = self.candidates.iter().find(|c| c.state == State::Answered);
+        nearest.map_or(0, |c| c.depth.max(1))
+    }
+
     /// Nodes asked, and nodes that answered.
     #[must_use]
     pub const fn counts(&self) -> (u32, u32) {

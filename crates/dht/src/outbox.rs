@@ -107,6 +107,8 @@ pub struct LookupOutcome {
     pub peers: usize,
     /// Steps from our own table to the first node that had what was looked for; 0 if none had.
     pub hops: u8,
+    /// Steps from our own table to the node nearest to the target of all that answered; 0 if none did.
+    pub depth: u8,
     /// Nodes that confirmed to have stored what was announced or put.
     pub stored: u32,
     /// From start to end.

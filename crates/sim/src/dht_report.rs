@@ -16,6 +16,26 @@ pub struct LookupRecord {
     pub took: Duration,
 }
 
+/// One announce that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AnnounceRecord {
+    /// Nodes that said they stored it; lies count.
+    pub stored: u32,
+    /// Honest nodes behind no NAT that have it.
+    pub reachable: usize,
+    /// How many of the eight of these that are nearest to the torrent have it.
+    pub nearest: usize,
+    /// Steps to the nearest node that answered.
+    pub depth: u8,
+    /// Nodes asked.
+    pub asked: u32,
+    /// From start to end.
+    pub took: Duration,
+}
+
+/// An announce has succeeded if so many honest nodes have it that anybody can reach: half of those that should.
+pub const ENOUGH_HOLDERS: usize = 4;
+
 /// What came of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DhtReport {
@@ -25,8 +45,8 @@ pub struct DhtReport {
     pub begun: usize,
     /// Lookups that ended.
     pub lookups: Vec<LookupRecord>,
-    /// For each announce, nodes that said they stored it; lies count.
-    pub stored: Vec<u32>,
+    /// Announces that ended, first ones and repeated ones.
+    pub announces: Vec<AnnounceRecord>,
     /// Nodes that left.
     pub left: usize,
     /// Datagrams sent, by all.
@@ -43,7 +63,7 @@ impl DhtReport {
             nodes,
             begun: 0,
             lookups: Vec::new(),
-            stored: Vec::new(),
+            announces: Vec::new(),
             left: 0,
             datagrams: 0,
             bytes: 0,
@@ -62,56 +82,94 @@ impl DhtReport {
         ratio(found * 100, self.begun)
     }
 
-    /// The value below which `percent` of a hundred lookups lie.
-    fn percentile<T: Ord + Copy + Default>(
-        &self,
-        percent: usize,
-        value: impl Fn(&LookupRecord) -> T,
-    ) -> T {
-        let mut values: Vec<T> = self.lookups.iter().map(value).collect();
-        values.sort_unstable();
-        let at = values.len() * percent / 100;
-        values.get(at).or(values.last()).copied().unwrap_or_default()
+    /// Announces that reached [`ENOUGH_HOLDERS`], of a hundred.
+    #[must_use]
+    pub fn announce_percent(&self) -> f64 {
+        let enough = self.announces.iter().filter(|a| a.reachable >= ENOUGH_HOLDERS).count();
+        ratio(enough * 100, self.announces.len())
     }
 
-    /// Heads of the columns of [`DhtReport::row`].
+    /// Heads of the columns of [`DhtReport::lookup_row`].
     #[must_use]
-    pub const fn header() -> &'static str {
-        "| nodes | left | lookups | found | hops, median / 95 % | asked, median / 95 % | found after, median / 95 % | ended after, median / 95 % | stored at | datagrams a node and minute |\n\
-         | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
+    pub const fn lookup_header() -> &'static str {
+        "| nodes | left | lookups | found | hops, median / 95 % | asked, median / 95 % | found after, median / 95 % | ended after, median / 95 % | datagrams a node and minute |\n\
+         | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
     }
 
-    /// The numbers as one row of a table.
+    /// What came of the lookups, as one row of a table.
     #[must_use]
-    pub fn row(&self) -> String {
-        let hops = |percent| self.percentile(percent, |lookup| lookup.hops);
-        let asked = |percent| self.percentile(percent, |lookup| lookup.asked);
-        let took = |percent| self.percentile(percent, |lookup| lookup.took).as_secs_f64();
-        let found = |percent| {
-            self.percentile(percent, |lookup| lookup.found_after.unwrap_or(lookup.took))
-                .as_secs_f64()
-        };
-        let stored: u32 = self.stored.iter().sum();
+    pub fn lookup_row(&self) -> String {
+        let lookups = &self.lookups;
         let minutes = usize::try_from(self.time.as_secs() / 60).unwrap_or(usize::MAX);
         let datagrams = usize::try_from(self.datagrams).unwrap_or(usize::MAX);
         format!(
-            "| {} | {} | {} | {:.1} % | {} / {} | {} / {} | {:.1} s / {:.1} s | {:.1} s / {:.1} s | {:.1} | {:.0} |",
+            "| {} | {} | {} | {:.1} % | {} | {} | {} | {} | {:.0} |",
             self.nodes,
             self.left,
             self.begun,
             self.success_percent(),
-            hops(50),
-            hops(95),
-            asked(50),
-            asked(95),
-            found(50),
-            found(95),
-            took(50),
-            took(95),
-            ratio(stored as usize, self.stored.len()),
+            numbers(lookups, |lookup| lookup.hops),
+            numbers(lookups, |lookup| lookup.asked),
+            seconds(lookups, |lookup| lookup.found_after.unwrap_or(lookup.took)),
+            seconds(lookups, |lookup| lookup.took),
             ratio(datagrams, self.nodes * minutes),
         )
     }
+
+    /// Heads of the columns of [`DhtReport::announce_row`].
+    #[must_use]
+    pub const fn announce_header() -> &'static str {
+        "| nodes | announces | stored well | hops, median / 95 % | asked, median / 95 % | ended after, median / 95 % | said to be stored at | reachable and honest of these, mean / 5 % | of the 8 nearest such, mean |\n\
+         | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
+    }
+
+    /// What came of the announces, as one row of a table.
+    #[must_use]
+    pub fn announce_row(&self) -> String {
+        let announces = &self.announces;
+        let mean = |value: fn(&AnnounceRecord) -> usize| {
+            ratio(announces.iter().map(value).sum(), announces.len())
+        };
+        format!(
+            "| {} | {} | {:.1} % | {} | {} | {} | {:.1} | {:.1} / {} | {:.1} |",
+            self.nodes,
+            announces.len(),
+            self.announce_percent(),
+            numbers(announces, |announce| announce.depth),
+            numbers(announces, |announce| announce.asked),
+            seconds(announces, |announce| announce.took),
+            mean(|announce| announce.stored as usize),
+            mean(|announce| announce.reachable),
+            percentile(announces, 5, |announce| announce.reachable),
+            mean(|announce| announce.nearest),
+        )
+    }
+}
+
+/// The value below which `percent` of a hundred lie.
+fn percentile<R, T: Ord + Copy + Default>(
+    records: &[R],
+    percent: usize,
+    value: impl Fn(&R) -> T,
+) -> T {
+    let mut values: Vec<T> = records.iter().map(value).collect();
+    values.sort_unstable();
+    let at = values.len() * percent / 100;
+    values.get(at).or(values.last()).copied().unwrap_or_default()
+}
+
+/// Median and 95th percentile.
+fn numbers<R, T: Ord + Copy + Default + fmt::Display>(
+    records: &[R],
+    value: impl Fn(&R) -> T,
+) -> String {
+    format!("{} / {}", percentile(records, 50, &value), percentile(records, 95, &value))
+}
+
+/// Median and 95th percentile.
+fn seconds<R>(records: &[R], value: impl Fn(&R) -> Duration) -> String {
+    let at = |percent| percentile(records, percent, &value).as_secs_f64();
+    format!("{:.1} s / {:.1} s", at(50), at(95))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for the eye")]
@@ -121,6 +179,7 @@ fn ratio(part: usize, whole: usize) -> f64 {
 
 impl fmt::Display for DhtReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}", Self::header(), self.row())
+        writeln!(f, "{}\n{}\n", Self::lookup_header(), self.lookup_row())?;
+        write!(f, "{}\n{}", Self::announce_header(), self.announce_row())
     }
 }

@@ -8,8 +8,9 @@
 //! What is modelled of a NAT: a datagram reaches the node behind it only from an address to which it has
 //! sent something in the last two minutes. What is not: address translation itself, fragmentation, bandwidth.
 
-use crate::dht_report::{DhtReport, LookupRecord};
-use samara_dht::{Dht, DhtConfig, Effect, Event, Family, LookupId, Outbox};
+use crate::dht_report::{AnnounceRecord, DhtReport, LookupRecord};
+use samara_dht::table::BUCKET;
+use samara_dht::{Dht, DhtConfig, Effect, Event, Family, LookupId, LookupOutcome, Outbox};
 use samara_swarm::rng::Rng;
 use samara_wire::id::WireHash;
 use samara_wire::krpc::{
@@ -439,6 +440,24 @@ impl DhtWorld {
         self.schedule(self.now, Happening::Start(n));
     }
 
+    /// Where an announce has got to: not where it is said to be, but where it can be found.
+    fn announce_record(&self, outcome: &LookupOutcome) -> Option<AnnounceRecord> {
+        let announced = self.announced.iter().find(|(hash, _)| hash.0 == outcome.target.0);
+        let &(hash, announcer) = announced?;
+        let there = self.machines.iter().flatten();
+        let mut reachable: Vec<&Machine> =
+            there.filter(|m| m.nature == Nature::Honest && m.nat.is_none()).collect();
+        let holds = |machine: &&&Machine| machine.dht.has_peer(&hash, announcer);
+        let holders = reachable.iter().filter(holds).count();
+        let distance = |machine: &&Machine| machine.dht.id().distance(&outcome.target);
+        if reachable.len() > BUCKET {
+            reachable.select_nth_unstable_by_key(BUCKET, distance);
+        }
+        let nearest = reachable.iter().take(BUCKET).filter(holds).count();
+        let LookupOutcome { stored, depth, asked, took, .. } = *outcome;
+        Some(AnnounceRecord { stored, reachable: holders, nearest, depth, asked, took })
+    }
+
     fn on_event(&mut self, n: usize, event: Event) {
         match event {
             Event::PeersFound { lookup, peers, .. } => {
@@ -458,7 +477,8 @@ impl DhtWorld {
                     };
                     self.report.lookups.push(record);
                 } else {
-                    self.report.stored.push(outcome.stored);
+                    let record = self.announce_record(&outcome);
+                    self.report.announces.extend(record);
                 }
             }
             _ => {}

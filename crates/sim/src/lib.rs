@@ -31,7 +31,7 @@ mod dht_world;
 mod node;
 mod world;
 
-pub use dht_report::{DhtReport, LookupRecord};
+pub use dht_report::{AnnounceRecord, DhtReport, ENOUGH_HOLDERS, LookupRecord};
 pub use dht_world::{DhtWorld, DhtWorldConfig};
 pub use node::{Behaviour, Node, NodeConfig, NodeId};
 pub use world::{World, WorldConfig};

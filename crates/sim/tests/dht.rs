@@ -15,6 +15,7 @@ fn what_is_announced_is_found_through_loss_churn_nats_and_lies() {
     println!("{report}");
     assert!(report.left >= 10 && report.begun >= 290, "the world is as rough as it should be");
     assert!(report.success_percent() >= 99.0, "\n{report}");
+    assert!(report.announces.len() >= 60 && report.announce_percent() >= 99.0, "\n{report}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::lookup::{Lookup, LookupId, Storer};
 use crate::outbox::{Event, LookupOutcome, Outbox};
 use crate::table::BUCKET;
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use samara_wire::id::WireHash;
@@ -86,12 +86,9 @@ pub(super) struct Job {
     /// Highest number of a mutable item found, or -1 for an immutable one. When something is put: one that is newer.
     found_seq: Option<i64>,
     hops: u8,
-    /// Stores that are not answered; `None` while still walking.
-    storing: Option<u32>,
+    /// Who has neither stored it nor refused, and how often each was asked; `None` while still walking.
+    storing: Option<BTreeMap<SocketAddr, u8>>,
     stored: u32,
-    /// Who has stored it, and who was asked twice.
-    storers: BTreeSet<SocketAddr>,
-    repeated: BTreeSet<SocketAddr>,
     /// Nodes that were asked to store it.
     to_store: u32,
 }
@@ -138,6 +135,11 @@ impl Job {
         }
     }
 
+    /// Whether nobody is left who may still store something.
+    fn has_ended(&self) -> bool {
+        self.storing.as_ref().is_some_and(BTreeMap::is_empty)
+    }
+
     const fn wants_peers(&self) -> bool {
         matches!(self.goal, Goal::Peers { .. })
     }
@@ -171,6 +173,7 @@ impl Job {
             answered,
             peers: self.peers.len(),
             hops: self.hops,
+            depth: self.lookup.depth(),
             stored: self.stored,
             took: now - self.started,
             swarm: scraped.then(|| self.swarm()),
@@ -224,8 +227,6 @@ impl Dht {
             hops: 0,
             storing: None,
             stored: 0,
-            storers: BTreeSet::new(),
-            repeated: BTreeSet::new(),
             to_store: 1,
         };
         self.jobs.insert(id, job);
@@ -312,20 +313,20 @@ impl Dht {
     /// The nearest nodes are known: store there what is to be stored.
     fn finish_walk(&mut self, now: Instant, id: LookupId, out: &mut Outbox) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.storing = Some(0);
         let storers = job.lookup.storers();
         let stores: Vec<_> = storers
             .into_iter()
             .filter_map(|storer| Some((storer.info, job.store_method(&storer)?)))
             .collect();
-        let mut sent = 0;
+        let mut storing = BTreeMap::new();
         for (node, method) in stores {
-            let asked = self.ask(now, node.addr, Some(node.id), method, Purpose::Store(id), out);
-            sent += u32::from(asked);
+            if self.ask(now, node.addr, Some(node.id), method, Purpose::Store(id), out) {
+                storing.insert(node.addr, 1);
+            }
         }
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.storing = Some(sent);
-            job.to_store = sent.max(1);
+            job.to_store = u32::try_from(storing.len()).unwrap_or(u32::MAX).max(1);
+            job.storing = Some(storing);
         }
         self.end_if_stored(now, id, out);
     }
@@ -339,16 +340,17 @@ impl Dht {
         out: &mut Outbox,
     ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if !job.repeated.insert(to.addr) {
+        let asked = job.storing.as_ref().and_then(|storing| storing.get(&to.addr));
+        if asked != Some(&1) {
             return;
         }
         let storers = job.lookup.storers();
         let storer = storers.iter().find(|storer| storer.info == to);
         let Some(method) = storer.and_then(|storer| job.store_method(storer)) else { return };
         if self.ask(now, to.addr, Some(to.id), method, Purpose::Store(id), out)
-            && let Some(job) = self.jobs.get_mut(&id)
+            && let Some(storing) = self.jobs.get_mut(&id).and_then(|job| job.storing.as_mut())
         {
-            job.storing = job.storing.map(|left| left + 1);
+            storing.insert(to.addr, 2);
         }
     }
 
@@ -362,13 +364,18 @@ impl Dht {
         out: &mut Outbox,
     ) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.storing = job.storing.map(|left| left.saturating_sub(1));
-        job.stored += u32::from(stored && job.storers.insert(by));
+        let Some(storing) = &mut job.storing else { return };
+        let Some(asked) = storing.get_mut(&by) else { return };
+        *asked -= 1;
+        if stored || *asked == 0 {
+            storing.remove(&by);
+        }
+        job.stored += u32::from(stored);
         self.end_if_stored(now, id, out);
     }
 
     fn end_if_stored(&mut self, now: Instant, id: LookupId, out: &mut Outbox) {
-        if self.jobs.get(&id).is_none_or(|job| job.storing != Some(0)) {
+        if !self.jobs.get(&id).is_some_and(Job::has_ended) {
             return;
         }
         let Some(job) = self.jobs.remove(&id) else { return };

@@ -9,7 +9,7 @@
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use samara_wire::krpc::{NodeId, NodeInfo, is_local};
+use samara_wire::krpc::{Distance, NodeId, NodeInfo, is_local};
 use samara_wire::time::{Duration, Instant};
 
 /// Nodes in a bucket, and nodes a lookup ends with: the K of Kademlia.
@@ -114,6 +114,11 @@ impl Table {
         let bucket = self.bucket_mut(&info.id);
         if let Some(known) = bucket.live.iter_mut().find(|known| known.info == info) {
             *known = entry;
+            // A full bucket of which all answer has nothing to gain from a lookup (BEP 5). One with room is looked
+            // after, because there may be nodes that it does not know.
+            if bucket.live.len() == BUCKET && bucket.live.iter().all(|e| e.fails == 0) {
+                bucket.touched = now;
+            }
             return;
         }
         bucket.spare.retain(|known| known.info != info);
@@ -194,14 +199,20 @@ impl Table {
     /// The `count` nodes nearest to `target` that are not bad, nearest first.
     #[must_use]
     pub fn closest(&self, target: &NodeId, count: usize) -> Vec<NodeInfo> {
-        let alive = self.live().filter(|entry| entry.fails < BAD);
-        let mut nodes: Vec<NodeInfo> = alive.map(|entry| entry.info).collect();
-        if nodes.len() > count {
-            nodes.select_nth_unstable_by_key(count, |node| node.id.distance(target));
-            nodes.truncate(count);
+        let mut nearest: Vec<(Distance, NodeInfo)> = Vec::with_capacity(count + 1);
+        for entry in self.live().filter(|entry| entry.fails < BAD) {
+            let distance = entry.info.id.distance(target);
+            let full = nearest.len() >= count;
+            if full && nearest.last().is_none_or(|(farthest, _)| *farthest <= distance) {
+                continue;
+            }
+            if full {
+                nearest.pop();
+            }
+            let at = nearest.partition_point(|(nearer, _)| *nearer < distance);
+            nearest.insert(at, (distance, entry.info));
         }
-        nodes.sort_unstable_by_key(|node| node.id.distance(target));
-        nodes
+        nearest.into_iter().map(|(_, info)| info).collect()
     }
 
     /// The node that most needs to be asked whether it is still there, if one does.

@@ -18,7 +18,7 @@ use samara_wire::krpc::{
 };
 use samara_wire::time::{Duration, Instant};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A NAT forgets to whom a node has sent something after this.
@@ -122,10 +122,14 @@ pub struct DhtWorld {
     now: Instant,
     /// Those that have left are `None`; a place is never taken again.
     machines: Vec<Option<Machine>>,
-    by_addr: BTreeMap<SocketAddr, usize>,
+    /// Never walked through, so its order decides nothing.
+    by_addr: HashMap<SocketAddr, usize>,
     routers: Vec<SocketAddr>,
-    queue: BinaryHeap<Reverse<(Instant, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
+    /// When, in which order, and where among the happenings.
+    queue: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    happenings: Vec<Option<Happening>>,
+    /// Places in `happenings` that can be taken again.
+    vacant: Vec<usize>,
     scheduled: u64,
     /// Who announced which torrent.
     announced: Vec<(WireHash, SocketAddr)>,
@@ -142,10 +146,11 @@ impl DhtWorld {
             rng: Rng::new(config.seed),
             now: Instant::from_secs(1),
             machines: Vec::new(),
-            by_addr: BTreeMap::new(),
+            by_addr: HashMap::new(),
             routers: Vec::new(),
             queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
+            happenings: Vec::new(),
+            vacant: Vec::new(),
             scheduled: 0,
             announced: Vec::new(),
             open: BTreeMap::new(),
@@ -196,12 +201,13 @@ impl DhtWorld {
 
     fn drive(&mut self) {
         let end = self.now + FORMING + SETTLING + self.config.duration + Duration::from_secs(90);
-        while let Some(Reverse((at, number))) = self.queue.pop() {
+        while let Some(Reverse((at, _, place))) = self.queue.pop() {
             if at > end {
                 return;
             }
             self.now = at;
-            if let Some(happening) = self.happenings.remove(&number) {
+            self.vacant.push(place);
+            if let Some(happening) = self.happenings[place].take() {
                 self.happen(happening);
             }
         }
@@ -225,8 +231,12 @@ impl DhtWorld {
 
     fn schedule(&mut self, at: Instant, happening: Happening) {
         self.scheduled += 1;
-        self.queue.push(Reverse((at, self.scheduled)));
-        self.happenings.insert(self.scheduled, happening);
+        let place = self.vacant.pop().unwrap_or_else(|| {
+            self.happenings.push(None);
+            self.happenings.len() - 1
+        });
+        self.happenings[place] = Some(happening);
+        self.queue.push(Reverse((at, self.scheduled, place)));
     }
 
     fn between(&mut self, least: Duration, most: Duration) -> Duration {

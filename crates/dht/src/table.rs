@@ -222,11 +222,15 @@ impl Table {
         stale.min_by_key(|entry| entry.heard).map(|entry| entry.info)
     }
 
-    /// An index of a bucket that was not touched for too long. It counts as touched from now on.
+    /// An index of a bucket that was not touched for too long. It counts as touched from now on. Behind the first bucket
+    /// with room there are only our few neighbours, whom one lookup finds all: those buckets are refreshed together.
     pub fn poll_refresh(&mut self, now: Instant) -> Option<usize> {
         let at = self.buckets.iter().position(|bucket| now - bucket.touched >= FRESH)?;
-        self.buckets[at].touched = now;
-        Some(at)
+        let roomy = self.buckets.iter().position(|bucket| bucket.live.len() < BUCKET);
+        let together = roomy.is_some_and(|roomy| at > roomy);
+        let last = if together { self.buckets.len() - 1 } else { at };
+        self.buckets[at..=last].iter_mut().for_each(|bucket| bucket.touched = now);
+        Some(last)
     }
 
     /// A lookup towards `target` touches the bucket it lies in.

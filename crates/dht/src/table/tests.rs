@@ -138,7 +138,7 @@ fn ids_that_do_not_answer_make_no_buckets_to_refresh() {
 #[test]
 fn quiet_buckets_are_refreshed_in_turn() {
     let mut table = table();
-    table.heard(NOW, node(2, 1));
+    (0..3).for_each(|bucket| (0..8).for_each(|n| table.heard(NOW, node(bucket, n))));
     assert_eq!([(); 4].map(|()| table.poll_refresh(NOW)), [Some(0), Some(1), Some(2), None]);
     table.touch(NOW + FRESH / 2, &node(0, 5).id);
     assert_eq!(table.poll_refresh(NOW + FRESH), Some(1));
@@ -146,6 +146,30 @@ fn quiet_buckets_are_refreshed_in_turn() {
         let id = table.id_in(index, [0xa5; 20]);
         assert_eq!(OWN.shared_bits(&id) as usize, index);
     }
+}
+
+#[test]
+fn the_few_neighbours_are_refreshed_together() {
+    let mut table = table();
+    (0..8).for_each(|n| table.heard(NOW, node(0, n)));
+    table.heard(NOW, node(6, 1));
+    assert_eq!([(); 4].map(|()| table.poll_refresh(NOW)), [Some(0), Some(1), Some(6), None]);
+}
+
+#[test]
+fn a_full_bucket_whose_nodes_answer_needs_no_refresh() {
+    let mut table = table();
+    (0..8).for_each(|n| table.heard(NOW, node(0, n)));
+    (0..7).for_each(|n| table.heard(NOW, node(1, n)));
+    while table.poll_refresh(NOW).is_some() {}
+    let later = NOW + FRESH;
+    table.heard(later, node(0, 1));
+    table.heard(later, node(1, 1));
+    assert_eq!([(); 2].map(|()| table.poll_refresh(later)), [Some(1), None], "one has room");
+    let latest = later + FRESH;
+    table.failed(&node(0, 2));
+    table.heard(latest, node(0, 1));
+    assert_eq!(table.poll_refresh(latest), Some(0), "one of them is silent");
 }
 
 proptest! {

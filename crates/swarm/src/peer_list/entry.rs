@@ -37,8 +37,8 @@ pub(super) enum State {
     Connected,
 }
 
-/// Orders addresses for dialling, best first: by the user's word, failures, experience, priority.
-pub(super) type Rank = (bool, u32, bool, Reverse<u32>);
+/// Orders addresses for dialling, best first: by the user's word, failures, nearness, experience, priority.
+pub(super) type Rank = (bool, u32, bool, bool, Reverse<u32>);
 
 /// Orders addresses for being forgotten, worst first.
 pub(super) type Worth = (Reverse<u32>, bool, u32);
@@ -67,7 +67,8 @@ impl Entry {
     }
 
     pub(super) fn rank(&self) -> Rank {
-        (!self.is_users(), self.failures, !self.proven, Reverse(self.priority))
+        let near = self.source == PeerSource::Local;
+        (!self.is_users(), self.failures, !near, !self.proven, Reverse(self.priority))
     }
 
     pub(super) fn worth(&self) -> Worth {

@@ -1,10 +1,11 @@
 //! The addresses of peers that a torrent knows, and whom of them to dial next.
 //!
-//! - **Order.** Peers that the user named come first, then those with the fewest failures in a row, those that
-//!   were of use before, and the highest canonical priority ([`canonical_priority`], BEP 40). Until our own
-//!   address is known a seeded hash stands in for the priority.
+//! - **Order.** Peers that the user named come first, then those with the fewest failures in a row, those on the local
+//!   network, those that were of use before, and the highest canonical priority ([`canonical_priority`], BEP 40).
+//!   Until our own address is known a seeded hash stands in for the priority.
 //! - **Back-off.** A failed dial or a useless connection: 15 s, doubling to half an hour, plus up to a quarter by
-//!   lot (2 s to a minute for peers that the user named).
+//!   lot (2 s to a minute for peers that the user named). It ends when the user names the peer again, or when the
+//!   peer itself is heard on the local network: then it is there now.
 //! - **Seeds** (BEP 21) are remembered and not dialled while we are one ourselves.
 //! - **Bounds.** The list has a size; when it is full an address comes in only in place of a worse one. A source that
 //!   outsiders control may hold a quarter of it; the user and the trackers, which the user chose, may fill it. A
@@ -134,10 +135,13 @@ impl PeerList {
             return false;
         }
         if self.entries.contains_key(&addr) {
-            if source == PeerSource::User {
-                // The user's word also ends a back-off.
+            if matches!(source, PeerSource::User | PeerSource::Local) {
+                let fits = source == PeerSource::User || self.held(source) < self.quarter();
                 self.edit(now, addr, |entry| {
-                    (entry.source, entry.failures, entry.ready_at) = (source, 0, now);
+                    (entry.failures, entry.ready_at) = (0, now);
+                    if fits && !entry.is_users() {
+                        entry.source = source;
+                    }
                 });
             }
             return false;
@@ -354,9 +358,8 @@ impl PeerList {
 
     /// Forgets a worse address if the bounds ask for it. Whether there is room now.
     fn make_room(&mut self, new: &Entry) -> bool {
-        let held = self.per_source.get(&new.source).copied().unwrap_or(0);
         let trusted = matches!(new.source, PeerSource::User | PeerSource::Tracker);
-        let victims = if !trusted && held >= self.config.max_addrs / 4 {
+        let victims = if !trusted && self.held(new.source) >= self.quarter() {
             Some(new.source)
         } else if self.entries.len() >= self.config.max_addrs {
             None
@@ -370,6 +373,16 @@ impl PeerList {
             }
             _ => false,
         }
+    }
+
+    /// Addresses that `source` holds.
+    fn held(&self, source: PeerSource) -> usize {
+        self.per_source.get(&source).copied().unwrap_or(0)
+    }
+
+    /// Addresses that a source may hold which outsiders control.
+    const fn quarter(&self) -> usize {
+        self.config.max_addrs / 4
     }
 
     /// Changes an entry and puts it where it then belongs.

@@ -1,7 +1,7 @@
 //! Dial orders, bounds and back-off; and a model test of the book-keeping.
 
 use super::*;
-use PeerSource::{Incoming, Pex, Tracker, User};
+use PeerSource::{Incoming, Local, Pex, Tracker, User};
 use proptest::prelude::*;
 use samara_wire::time::Duration;
 use std::string::ToString;
@@ -161,6 +161,29 @@ fn a_dial_that_crosses_theirs_is_no_failure_and_not_repeated() {
 }
 
 #[test]
+fn who_is_heard_on_the_local_network_comes_before_strangers_and_is_there_now() {
+    let mut l = list(100, 9);
+    l.set_external(t(0), a("200.1.1.1:1"));
+    let mut addrs = [0, 1, 4, 5, 16].map(nth);
+    addrs.sort_by_key(|addr| l.priority(*addr));
+    l.add(t(0), addrs[0], Local);
+    addrs[1..4].iter().for_each(|addr| assert!(l.add(t(0), *addr, Tracker)));
+    l.add(t(0), addrs[4], User);
+    assert_eq!(l.next_to_dial(t(0), 3), [addrs[4], addrs[0], addrs[3]]);
+    // It ends a back-off, and raises one that a tracker named.
+    l.on_failed(t(1), addrs[3]);
+    assert!(!l.add(t(2), addrs[3], Pex) && !l.add(t(2), addrs[1], Local));
+    assert_eq!(l.next_to_dial(t(2), 1), [addrs[1]]);
+    assert!(!l.add(t(2), addrs[3], Local));
+    assert_eq!(l.next_to_dial(t(2), 9), [addrs[3], addrs[2]]);
+    // The user's word stays the user's.
+    l.on_failed(t(3), addrs[4]);
+    l.add(t(3), addrs[4], Local);
+    assert!(l.entries[&addrs[4]].is_users());
+    check(&l);
+}
+
+#[test]
 fn outsiders_hold_a_quarter_at_most() {
     let mut l = list(100, 9);
     for n in 0..200 {
@@ -245,11 +268,12 @@ fn bans_cover_an_address_on_the_internet_and_a_port_at_home() {
 fn check(l: &PeerList) {
     assert!(l.len() <= l.config.max_addrs);
     let held = |s| l.entries.values().filter(|entry| entry.source == s).count();
-    for source in [User, Tracker, Incoming, Pex] {
+    for source in [User, Tracker, Incoming, Pex, Local] {
         assert_eq!(held(source), l.per_source.get(&source).copied().unwrap_or(0));
     }
     assert!(held(Incoming) <= l.config.max_addrs / 4);
     assert!(held(Pex) <= l.config.max_addrs / 4);
+    assert!(held(Local) <= l.config.max_addrs / 4);
     let mut subnets = BTreeMap::<Subnet, usize>::new();
     let dialing =
         l.entries.iter().filter(|(_, entry)| entry.state == State::Dialing).map(|(addr, _)| addr);
@@ -275,7 +299,7 @@ fn check(l: &PeerList) {
 proptest! {
     /// Whatever happens, no address is lost or counted twice, and in the end everyone is dialled again.
     #[test]
-    fn the_books_balance(steps in prop::collection::vec((0u8..14, 0u32..24, 0u64..60), 1..200)) {
+    fn the_books_balance(steps in prop::collection::vec((0u8..15, 0u32..24, 0u64..60), 1..200)) {
         let mut l = list(16, 2);
         let mut now = t(0);
         let (mut dialing, mut connected) = (vec![], vec![]);
@@ -312,6 +336,7 @@ proptest! {
                 13 if n < 3 => l.ban(addr),
                 13 if n < 6 => l.set_external(now, SocketAddr::new(nth(99).ip(), 1 + u16::try_from(n).unwrap())),
                 13 if n < 8 => l.add_own(addr),
+                14 => { l.add(now, addr, Local); }
                 _ => {}
             }
             check(&l);

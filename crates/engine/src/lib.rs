@@ -25,6 +25,7 @@ mod discovery;
 mod error;
 mod limiter;
 mod listen;
+mod lsd;
 mod peer;
 pub mod probe;
 mod resolve;

@@ -57,7 +57,7 @@ impl Session {
         let count = config.shards.clamp(1, MAX_SHARDS);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-        let (discovery, finders) = Discovery::new(false, false);
+        let (discovery, finders) = Discovery::new(false, config.local_discovery);
         let shared = Arc::new(Shared::new(SharedParts {
             config,
             disk,

@@ -6,9 +6,8 @@
 //!
 //! A private torrent (BEP 27) never becomes a seeker: its core does not ask for it, and would not heed what is found.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the first finder uses it"))]
-
 use crate::command::{ShardCommand, TorrentCommand};
+use crate::lsd;
 use crate::shard::ShardEnv;
 use crate::torrent::TorrentShared;
 use samara_swarm::torrent::PeerSource;
@@ -68,10 +67,13 @@ impl Seeker {
 }
 
 /// Starts the finders on the shard of `env`.
-pub(crate) fn run(_env: &Rc<ShardEnv>, inputs: FinderInputs) {
+pub(crate) fn run(env: &Rc<ShardEnv>, inputs: FinderInputs) {
     let FinderInputs { dht, local } = inputs;
-    // No finder is built yet: what is sought is passed over.
-    drop((dht, local));
+    // No node of the DHT is built yet: what is sought there is passed over.
+    drop(dht);
+    if let Some(local) = local {
+        tokio::task::spawn_local(lsd::run(Rc::clone(env), local));
+    }
 }
 
 /// All that is sought in a session. Locked for a look-up at a time.

@@ -26,6 +26,9 @@ pub(crate) struct NetworkArgs {
     /// Send at most this much a second
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_up: Option<Limit>,
+    /// Neither announce on the local network nor look for peers there
+    #[arg(long)]
+    pub(crate) no_lsd: bool,
     /// Keep resume data in this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,

@@ -56,9 +56,9 @@ pub(crate) fn run(args: &CreateArgs, out: Output) -> Result<Exit, Failure> {
         units::duration(begun.elapsed()),
     ));
     if created.metainfo.trackers.is_empty() {
-        out.note(
-            out.err_style.dim("  no tracker: peers must be named with --peer, or use samara share"),
-        );
+        out.note(out.err_style.dim(
+            "  no tracker: peers beyond the local network must be named with --peer, or use samara share",
+        ));
     }
     Ok(Exit::Done)
 }

@@ -311,6 +311,11 @@ impl Demo<'_> {
 }
 
 fn start() -> Result<Session, Failure> {
-    let config = SessionConfig { bind: vec![HOST], port: 0, ..SessionConfig::default() };
+    let config = SessionConfig {
+        bind: vec![HOST],
+        port: 0,
+        local_discovery: false,
+        ..SessionConfig::default()
+    };
     Session::start(config).map_err(|e| session::not_started(&e))
 }

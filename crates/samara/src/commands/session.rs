@@ -25,6 +25,7 @@ pub(crate) fn start(
         limit_down: args.limit_down.map_or(settings.limit_down, |l| l.0),
         limit_up: args.limit_up.map_or(settings.limit_up, |l| l.0),
         max_peers: settings.max_peers,
+        local_discovery: settings.lsd && !args.no_lsd,
         state_dir: args.state_dir.clone().or_else(|| settings.state_dir.clone()),
         allocation: if preallocate { Allocation::Full } else { Allocation::Sparse },
         ..SessionConfig::default()

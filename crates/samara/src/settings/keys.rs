@@ -75,6 +75,13 @@ pub(crate) const KEYS: &[Key] = &[
         show: |s| s.max_peers.to_string(),
     },
     Key {
+        name: "lsd",
+        doc: "find peers of public torrents on the local network, and be found there",
+        example: "true",
+        set: |s, v| boolean(v).map(|x| s.lsd = x),
+        show: |s| s.lsd.to_string(),
+    },
+    Key {
         name: "state-dir",
         doc: "directory for resume data",
         example: "\"~/.local/state/samara\"",

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) limit_up: Option<u64>,
     /// Connections in all.
     pub(crate) max_peers: usize,
+    /// Local service discovery.
+    pub(crate) lsd: bool,
     /// Where resume data is kept; `None` where the system has no such place.
     pub(crate) state_dir: Option<PathBuf>,
     /// Reserve the whole space of a download first.
@@ -62,6 +64,7 @@ impl Default for Settings {
             limit_down: None,
             limit_up: None,
             max_peers: 500,
+            lsd: true,
             state_dir,
             preallocate: false,
             sequential: false,

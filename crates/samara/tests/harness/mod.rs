@@ -42,6 +42,8 @@ impl Home {
                 command.env_remove(name);
             }
         }
+        // Tests keep to themselves; SAMARA_* of the environment are gone.
+        command.env("SAMARA_LSD", "false");
         command.args(args).current_dir(self.0.path()).env("HOME", self.0.path().join("home"));
         command.env("TMPDIR", self.0.path()).stdin(Stdio::null());
         command

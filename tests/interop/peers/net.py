@@ -13,12 +13,19 @@ import subprocess
 import sys
 
 ADDRESS = "10.77.0.1"
+# The one address, shared by all, and its device, on which IPv6 carries multicast.
+MULTICAST6 = "fd77::1"
+DEVICE6 = "near"
 INSIDE = "SAMARA_INTEROP_INSIDE"
 
-# $0 is the address; the rest is the command. A whole network on the loopback device: each of its addresses is ours. It carries
-# multicast as a local network does.
+# $0 is the address, $1 and $2 device and address of IPv6 multicast; the rest is the command. A whole network on the loopback device: each
+# of its addresses is ours. It carries IPv4 multicast as a local network does, but none of IPv6: there is a device for that, where the
+# system lets us make one.
 _ENTER = """
 ip link set lo up multicast on && ip address add "$0/16" dev lo && ip route add 224.0.0.0/4 dev lo src "$0" || exit 97
+ip link add "$1" type veth peer name "$1-end" 2>/dev/null && ip link set "$1-end" up && ip -6 address add "$2/64" dev "$1" nodad &&
+    ip link set "$1" up
+shift 2
 exec "$@"
 """
 
@@ -39,7 +46,7 @@ def enter_namespace():
     if os.geteuid() != 0:
         raise NoNamespace("the suite makes a network namespace of its own and mounts small file systems in it: run it as root")
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    probe = os.spawnvp(os.P_WAIT, unshare[0], [*unshare, "sh", "-c", _ENTER, ADDRESS, "true"])
+    probe = os.spawnvp(os.P_WAIT, unshare[0], [*unshare, "sh", "-c", _ENTER, ADDRESS, DEVICE6, MULTICAST6, "true"])
     if probe != 0:
         raise NoNamespace(
             f"`{' '.join(unshare)}` gives {probe}: no namespace with addresses of our own. "
@@ -47,7 +54,7 @@ def enter_namespace():
         )
     os.environ[INSIDE] = "1"
     command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
-    os.execvp(unshare[0], [*unshare, "sh", "-c", _ENTER, ADDRESS, *command])
+    os.execvp(unshare[0], [*unshare, "sh", "-c", _ENTER, ADDRESS, DEVICE6, MULTICAST6, *command])
 
 
 _hosts = itertools.count(2)
@@ -66,6 +73,16 @@ def new_address6():
     if done.returncode:
         raise NoNamespace(f"no IPv6 on the loopback device: {done.stderr.decode().strip()}")
     return address
+
+
+def has_multicast6():
+    """Whether there is MULTICAST6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind((MULTICAST6, 0))
+            return True
+    except OSError:
+        return False
 
 
 def joined(host, port):

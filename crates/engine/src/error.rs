@@ -9,10 +9,12 @@ use std::net::SocketAddr;
 #[non_exhaustive]
 pub enum SessionError {
     /// Another program listens there.
-    #[error("port {} is in use ({addr}): choose another port, or 0 to let the system choose", addr.port())]
+    #[error("port {} is in use ({protocol} {addr}): choose another port, or 0 to let the system choose", addr.port())]
     PortInUse {
         /// The address tried.
         addr: SocketAddr,
+        /// `TCP` or `UDP`: both take the same port.
+        protocol: &'static str,
     },
     /// Listening failed for another reason.
     #[error("cannot listen on {addr}: {source}")]

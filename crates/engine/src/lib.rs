@@ -20,6 +20,7 @@ mod clock;
 mod command;
 mod config;
 pub mod create;
+pub mod dht;
 mod dial;
 mod discovery;
 mod error;
@@ -39,8 +40,10 @@ mod torrent;
 pub mod tracker;
 pub mod tracker_server;
 mod trackers;
+mod udp;
 
 pub use config::{AddTorrent, CustomStorage, DhtConfig, Existing, SessionConfig};
+pub use dht::{DhtError, DhtHandle, DhtNodeStatus, DhtScrape, DhtStatus};
 pub use error::{AddError, ErrorKind, SessionError, TorrentError};
 pub use resolve::{ResolveConfig, ResolveError, ResolveStatus, Resolved, Resolving};
 pub use samara_disk as disk;

@@ -6,6 +6,7 @@
 
 use crate::error::SessionError;
 use crate::shard::ShardEnv;
+use crate::udp;
 use samara_wire::peer::handshake::{HANDSHAKE_LEN, Handshake};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
@@ -28,12 +29,14 @@ const MAX_PENDING_OF_IP: usize = 64;
 /// Connections that the kernel may hold for us to accept.
 const BACKLOG: i32 = 256;
 
-/// Attempts to find a port that is free in both families.
+/// Attempts to find a port that is free in both families and for both protocols.
 const PORT_ATTEMPTS: usize = 10;
 
 /// Sockets that listen, all on `port`.
 pub(crate) struct Listeners {
     pub(crate) sockets: Vec<std::net::TcpListener>,
+    /// For UDP, if that was wanted.
+    pub(crate) datagrams: Vec<std::net::UdpSocket>,
     pub(crate) port: u16,
 }
 
@@ -46,23 +49,29 @@ pub(crate) struct Incoming {
     pub(crate) place: OwnedSemaphorePermit,
 }
 
-/// Listens on `port` of each address in `addrs`; of every address, IPv4 and IPv6, if there are none.
-pub(crate) fn bind(addrs: &[IpAddr], port: u16) -> Result<Listeners, SessionError> {
+/// Listens on `port` of each address in `addrs`; of every address, IPv4 and IPv6, if there are none. With `udp` the same
+/// port is taken for UDP.
+pub(crate) fn bind(addrs: &[IpAddr], port: u16, udp: bool) -> Result<Listeners, SessionError> {
     let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let (addrs, chosen) = if addrs.is_empty() { (&any[..], false) } else { (addrs, true) };
     let mut attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match bind_all(addrs, port, chosen) {
-            // The system chose a port that is free in one family and taken in the other.
+        match bind_all(addrs, port, chosen, udp) {
+            // The system chose a port that is free for one family or protocol and taken for another.
             Err(SessionError::PortInUse { .. }) if attempts > 0 => {}
             result => return result,
         }
     }
 }
 
-fn bind_all(addrs: &[IpAddr], port: u16, chosen: bool) -> Result<Listeners, SessionError> {
-    let mut listeners = Listeners { sockets: Vec::new(), port };
+fn bind_all(
+    addrs: &[IpAddr],
+    port: u16,
+    chosen: bool,
+    udp: bool,
+) -> Result<Listeners, SessionError> {
+    let mut listeners = Listeners { sockets: Vec::new(), datagrams: Vec::new(), port };
     for &ip in addrs {
         let addr = SocketAddr::new(ip, listeners.port);
         match bind_one(addr) {
@@ -71,9 +80,14 @@ fn bind_all(addrs: &[IpAddr], port: u16, chosen: bool) -> Result<Listeners, Sess
                 listeners.port =
                     local.map_err(|source| SessionError::Listen { addr, source })?.port();
                 listeners.sockets.push(socket);
+                if udp {
+                    let addr = SocketAddr::new(ip, listeners.port);
+                    let socket = udp::bind(addr).map_err(|e| udp::not_bound(addr, e))?;
+                    listeners.datagrams.push(socket);
+                }
             }
             Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
-                return Err(SessionError::PortInUse { addr });
+                return Err(SessionError::PortInUse { addr, protocol: "TCP" });
             }
             // A machine without IPv6 is an ordinary machine.
             Err(source) if ip.is_ipv6() && !chosen => {
@@ -217,10 +231,23 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named() {
-        let first = bind(&[], 0).unwrap();
+        let first = bind(&[], 0, false).unwrap();
         assert_ne!(first.port, 0);
-        let error = bind(&[], first.port).err().unwrap();
-        assert!(error.to_string().contains(&format!("port {} is in use", first.port)), "{error}");
+        let error = bind(&[], first.port, false).err().unwrap().to_string();
+        assert!(error.contains(&format!("port {} is in use (TCP", first.port)), "{error}");
+    }
+
+    #[test]
+    fn udp_has_the_same_port_and_is_named_where_it_is_taken() {
+        let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let both = bind(&localhost, 0, true).unwrap();
+        let addr = both.datagrams[0].local_addr().unwrap();
+        assert_eq!((addr.port(), both.datagrams.len()), (both.port, both.sockets.len()));
+        // Only UDP is in use there now.
+        drop(both.sockets);
+        let error = bind(&localhost, both.port, true).err().unwrap().to_string();
+        assert!(error.contains(&format!("port {} is in use (UDP", both.port)), "{error}");
+        assert!(bind(&localhost, both.port, false).is_ok());
     }
 
     #[test]

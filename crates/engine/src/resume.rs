@@ -248,7 +248,8 @@ fn canonical(dir: &Path) -> PathBuf {
     whole
 }
 
-fn crc_line(body: &[u8]) -> String {
+/// The checksum of `body`, as a line.
+pub(crate) fn crc_line(body: &[u8]) -> String {
     let mut crc = flate2::Crc::new();
     crc.update(body);
     format!("{:08x}\n", crc.sum())

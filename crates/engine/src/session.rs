@@ -2,6 +2,7 @@
 
 use crate::command::ShardCommand;
 use crate::config::{AddTorrent, SessionConfig};
+use crate::dht::{self, DhtHandle};
 use crate::discovery::Discovery;
 use crate::error::{AddError, SessionError};
 use crate::listen;
@@ -32,6 +33,7 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    dht: Option<DhtHandle>,
 }
 
 impl Session {
@@ -40,11 +42,20 @@ impl Session {
     /// # Errors
     /// If a port is in use or a resource of the system is lacking.
     pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
+        Self::start_with(config, dht::system_lookup())
+    }
+
+    /// The same, with another way to look up the names of DHT nodes.
+    pub(crate) fn start_with(
+        config: SessionConfig,
+        lookup: dht::Lookup,
+    ) -> Result<Self, SessionError> {
         if let Some(path) = &config.state_dir {
             std::fs::create_dir_all(path)
                 .map_err(|source| SessionError::StateDir { path: path.clone(), source })?;
         }
-        let listeners = listen::bind(&config.bind, config.port)?;
+        let has_dht = config.dht.is_some();
+        let listeners = listen::bind(&config.bind, config.port, has_dht)?;
         let port = listeners.port;
         let disk = Disk::start(DiskConfig {
             threads: config.disk_threads.max(1),
@@ -57,7 +68,7 @@ impl Session {
         let count = config.shards.clamp(1, MAX_SHARDS);
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-        let (discovery, finders) = Discovery::new(false, config.local_discovery);
+        let (discovery, finders) = Discovery::new(has_dht, config.local_discovery);
         let shared = Arc::new(Shared::new(SharedParts {
             config,
             disk,
@@ -67,8 +78,10 @@ impl Session {
             port,
             shards: senders,
         }));
-        let session = Self(Arc::new(Inner { shared, threads: Mutex::default() }));
-        let mut inputs = Some(ShardInputs { listeners, finders });
+        let (requests, dht_requests) = mpsc::unbounded_channel();
+        let dht = has_dht.then(|| DhtHandle(requests));
+        let session = Self(Arc::new(Inner { shared, threads: Mutex::default(), dht }));
+        let mut inputs = Some(ShardInputs { listeners, finders, dht_requests, lookup });
         for (index, commands) in receivers.into_iter().enumerate() {
             let thread =
                 shard::spawn(index, Arc::clone(&session.0.shared), commands, inputs.take())
@@ -88,6 +101,12 @@ impl Session {
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
         self.0.shared.peer_id
+    }
+
+    /// Access to the DHT, if the session takes part in it.
+    #[must_use]
+    pub fn dht(&self) -> Option<DhtHandle> {
+        self.0.dht.clone()
     }
 
     /// Adds a torrent and begins to check what is there.

@@ -3,6 +3,7 @@
 //! Nothing on it blocks and nothing of it is shared with other shards but what [`crate::shared`] holds.
 
 use crate::command::{ShardCommand, TorrentId};
+use crate::dht;
 use crate::discovery::{self, FinderInputs};
 use crate::listen::{self, Incoming, Listeners};
 use crate::peer::MAX_AHEAD;
@@ -40,6 +41,8 @@ pub(crate) struct ShardEnv {
     torrents: RefCell<BTreeMap<TorrentId, Rc<TorrentShell>>>,
     /// Made with the first announce: it is not light.
     pub(crate) trackers: OnceCell<TrackerClient>,
+    /// Of the first shard, once it runs.
+    pub(crate) dht: OnceCell<Rc<dht::Driver>>,
     /// Tells connections that wait for block buffers that some may be free.
     pub(crate) relief: Notify,
     /// All torrents have stopped.
@@ -50,6 +53,8 @@ pub(crate) struct ShardEnv {
 pub(crate) struct ShardInputs {
     pub(crate) listeners: Listeners,
     pub(crate) finders: FinderInputs,
+    pub(crate) dht_requests: mpsc::UnboundedReceiver<dht::Request>,
+    pub(crate) lookup: dht::Lookup,
 }
 
 /// Starts a shard's thread; it ends when told to shut down.
@@ -73,6 +78,7 @@ pub(crate) fn spawn(
             spares: Cell::default(),
             torrents: RefCell::default(),
             trackers: OnceCell::new(),
+            dht: OnceCell::new(),
             relief: Notify::new(),
             ended: Notify::new(),
         });
@@ -87,11 +93,8 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<ShardCommand>,
     inputs: Option<ShardInputs>,
 ) {
-    if let Some(ShardInputs { listeners, finders }) = inputs {
-        if let Err(error) = listen::run(&env, listeners) {
-            tracing::error!(%error, "cannot accept connections");
-        }
-        discovery::run(&env, finders);
+    if let Some(inputs) = inputs {
+        begin(&env, inputs);
     }
     loop {
         tokio::select! {
@@ -102,6 +105,20 @@ async fn run(
             () = env.ended.notified() => return,
         }
     }
+}
+
+/// Begins what one shard does for all.
+fn begin(env: &Rc<ShardEnv>, inputs: ShardInputs) {
+    let ShardInputs { mut listeners, mut finders, dht_requests: requests, lookup } = inputs;
+    let sockets = std::mem::take(&mut listeners.datagrams);
+    if let Err(error) = listen::run(env, listeners) {
+        tracing::error!(%error, "cannot accept connections");
+    }
+    if let Some(commands) = finders.dht.take() {
+        let inputs = dht::Inputs { commands, requests, sockets, lookup };
+        tokio::task::spawn_local(dht::run(Rc::clone(env), inputs));
+    }
+    discovery::run(env, finders);
 }
 
 fn handle(env: &Rc<ShardEnv>, command: ShardCommand) {
@@ -139,6 +156,9 @@ async fn stop_all(env: Rc<ShardEnv>, done: oneshot::Sender<()>) {
         .into_iter()
         .map(|shell| tokio::task::spawn_local(async move { shell.stop(deadline).await }))
         .collect();
+    if let Some(dht) = env.dht.get().cloned() {
+        stopping.push(tokio::task::spawn_local(async move { dht.save().await }));
+    }
     for stop in &mut stopping {
         // An error is a panic, reported when it happened.
         let _ = tokio::time::timeout_at(deadline, stop).await;

@@ -12,7 +12,7 @@ use samara_disk::Disk;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) discovery: Arc<Discovery>,
     /// Links that are being resolved.
     pub(crate) doors: Arc<Doors>,
+    /// Nodes in the tables of the DHT.
+    pub(crate) dht_nodes: AtomicU32,
     pub(crate) peer_id: PeerId,
     /// Announce key (BEP 7).
     pub(crate) key: u32,
@@ -99,6 +101,7 @@ impl Shared {
             disk,
             discovery,
             doors: Arc::default(),
+            dht_nodes: AtomicU32::new(0),
             peer_id,
             key,
             port,
@@ -166,6 +169,11 @@ impl Shared {
     /// The port of our DHT node, if there is one.
     pub(crate) fn dht_port(&self) -> Option<u16> {
         self.config.dht.as_ref().map(|_| self.port)
+    }
+
+    /// Nodes of the DHT that are known, if we take part in it.
+    pub(crate) fn dht_nodes(&self) -> Option<u32> {
+        self.config.dht.as_ref().map(|_| self.dht_nodes.load(Ordering::Relaxed))
     }
 
     /// The address to connect from towards `to`. `Err` if the user's choice of addresses has none of that family:

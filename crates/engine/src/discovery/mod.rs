@@ -68,9 +68,8 @@ impl Seeker {
 
 /// Starts the finders on the shard of `env`.
 pub(crate) fn run(env: &Rc<ShardEnv>, inputs: FinderInputs) {
-    let FinderInputs { dht, local } = inputs;
-    // No node of the DHT is built yet: what is sought there is passed over.
-    drop(dht);
+    // The DHT is begun by itself: it needs sockets besides.
+    let FinderInputs { dht: _, local } = inputs;
     if let Some(local) = local {
         tokio::task::spawn_local(lsd::run(Rc::clone(env), local));
     }

@@ -132,6 +132,7 @@ pub(crate) fn session(state_dir: Option<&Path>) -> Session {
 pub(crate) fn config(state_dir: Option<&Path>) -> SessionConfig {
     SessionConfig {
         bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        dht: None,
         state_dir: state_dir.map(Path::to_owned),
         // What is not the test's own is left alone, and leaves it alone.
         local_discovery: false,

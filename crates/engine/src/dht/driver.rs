@@ -1,0 +1,472 @@
+//! Owns the nodes: gives them datagrams, time and addresses, and carries out what they want.
+//!
+//! All of it is on the first shard's thread, so nothing here is locked: [`State`] is borrowed for one input at a time and never
+//! while anything waits. After each input, what the nodes said is dealt with until they have no more to say.
+//!
+//! Torrents are announced with the port that peers reach by TCP, said outright: the source port of our datagrams, which
+//! `implied_port` would have nodes take, is another one behind many NATs, and nothing accepts connections there.
+
+use super::asks::{Asks, Request};
+use super::names::{Lookup, Names};
+use super::seekers::Seekers;
+use super::{DhtNodeStatus, DhtStatus, keep, random_seed};
+use crate::config::DhtConfig as Chosen;
+use crate::discovery::FinderCommand;
+use crate::shard::ShardEnv;
+use crate::shared::Shared;
+use crate::udp::{Receiver, Sockets, Via};
+use samara_dht::{Dht, DhtConfig, Effect, Event, Family, LookupId, Outbox, SavedTable};
+use samara_swarm::torrent::PeerSource;
+use samara_wire::id::WireHash;
+use samara_wire::krpc::{AnnouncedPort, NodeInfo};
+use samara_wire::time::{Duration, Instant};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::spawn_blocking;
+
+/// With fewer nodes than this, a network is not yet joined well, and routers are asked.
+const FEW: usize = 8;
+
+/// With as many, nobody who may be a node is asked any more.
+const PLENTY: usize = 64;
+
+/// Time that what is known has to answer before routers are looked up: without, and with a table of an earlier run.
+const GRACE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
+
+/// Pause before routers are looked up again, doubled each time.
+const ROUTER_PAUSE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
+
+/// Time between two saves of the tables.
+const SAVE_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Time for the tables to be read in; after that the nodes start without.
+const LOAD_TIME: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// Repeated look-ups for torrents under way at a time, in each network.
+const MAX_REPEATED: usize = 4;
+
+/// Time between two exchanges of nodes between the two networks (BEP 32).
+const EXCHANGE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Nodes heeded of those that one answer names in the other network.
+const MAX_OTHERS: usize = 8;
+
+/// What a driver reads.
+pub(crate) struct Inputs {
+    pub(crate) commands: mpsc::UnboundedReceiver<FinderCommand>,
+    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
+    pub(crate) sockets: Vec<UdpSocket>,
+    pub(crate) lookup: Lookup,
+}
+
+/// See the module's head.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    state: RefCell<State>,
+    /// A deadline may have changed.
+    wake: Notify,
+}
+
+struct State {
+    shared: Arc<Shared>,
+    sockets: Rc<Sockets>,
+    nodes: Vec<Node>,
+    out: Outbox,
+    /// What nodes said, by their index, that is yet to be dealt with.
+    events: VecDeque<(usize, Event)>,
+    seekers: Seekers,
+    /// Repeated look-ups under way.
+    repeated: BTreeSet<(usize, LookupId)>,
+    asks: Asks,
+    /// Names to be looked up.
+    names: Vec<(String, u16)>,
+    /// Routers that are names, and when they are looked up next.
+    routers: Vec<(String, u16)>,
+    routers_at: Option<Instant>,
+    router_pause: Duration,
+    save_at: Option<Instant>,
+    /// When each node is told whom the other one knows, if there are two.
+    exchange_at: Option<Instant>,
+}
+
+struct Node {
+    dht: Dht,
+    family: Family,
+    joined: bool,
+}
+
+/// Something for the nodes.
+enum Input {
+    Command(FinderCommand),
+    Request(Request),
+    /// Nodes may be there.
+    Endpoints(Vec<SocketAddr>),
+    /// Time has passed, perhaps.
+    Time,
+}
+
+/// Runs the nodes for as long as the shard lives.
+pub(crate) async fn run(env: Rc<ShardEnv>, inputs: Inputs) {
+    let Inputs { mut commands, mut requests, sockets, lookup } = inputs;
+    let Some(chosen) = &env.shared.config.dht else { return };
+    let sockets = Rc::new(Sockets::new(sockets));
+    let saved = load(&env.shared).await;
+    let driver = match Driver::new(&env.shared, &sockets, chosen, saved) {
+        Ok(driver) => Rc::new(driver),
+        Err(error) => return tracing::error!(%error, "the DHT cannot be started"),
+    };
+    let receiver: Rc<dyn Receiver> = Rc::clone(&driver) as Rc<dyn Receiver>;
+    if let Err(error) = sockets.read(&receiver) {
+        return tracing::error!(%error, "the DHT cannot be started");
+    }
+    // Set once: here.
+    let _ = env.dht.set(Rc::clone(&driver));
+    driver.start();
+    let mut names = Names::new(lookup);
+    loop {
+        let wanted = std::mem::take(&mut driver.state.borrow_mut().names);
+        wanted.into_iter().for_each(|(host, port)| names.look_up(host, port));
+        let deadline = driver.state.borrow().next_timeout(env.now());
+        let input = tokio::select! {
+            Some(command) = commands.recv() => Input::Command(command),
+            Some(request) = requests.recv() => Input::Request(request),
+            addrs = names.next() => Input::Endpoints(addrs),
+            () = driver.wake.notified() => Input::Time,
+            () = tokio::time::sleep_until(env.shared.clock.to_tokio(deadline)) => Input::Time,
+        };
+        driver.handle(input);
+        if driver.state.borrow_mut().is_save_due(env.now()) {
+            let driver = Rc::clone(&driver);
+            tokio::task::spawn_local(async move { driver.save().await });
+        }
+    }
+}
+
+/// What an earlier run left, of either family.
+async fn load(shared: &Shared) -> [Option<SavedTable>; 2] {
+    let Some(dir) = shared.config.state_dir.clone() else { return [None, None] };
+    let reading = spawn_blocking(move || [Family::V4, Family::V6].map(|f| keep::load(&dir, f)));
+    match tokio::time::timeout(LOAD_TIME, reading).await {
+        // An error is a panic in there, reported when it happened.
+        Ok(saved) => saved.unwrap_or_default(),
+        Err(_) => {
+            tracing::warn!("the tables of the DHT cannot be read in time; starting without");
+            [None, None]
+        }
+    }
+}
+
+impl Driver {
+    fn new(
+        shared: &Arc<Shared>,
+        sockets: &Rc<Sockets>,
+        chosen: &Chosen,
+        saved: [Option<SavedTable>; 2],
+    ) -> std::io::Result<Self> {
+        let now = shared.clock.now();
+        let (addrs, names) = split(&chosen.routers);
+        let both = sockets.has_family(true) && sockets.has_family(false);
+        let mut nodes = Vec::new();
+        let knows_some = saved.iter().flatten().any(|saved| !saved.nodes.is_empty());
+        for (family, saved) in [Family::V4, Family::V6].into_iter().zip(saved) {
+            if !sockets.has_family(family == Family::V4) {
+                continue;
+            }
+            let config = DhtConfig {
+                saved,
+                routers: addrs.iter().filter(|addr| family.is_of(addr.ip())).copied().collect(),
+                want_other_family: both,
+                ..DhtConfig::new(family, random_seed()?)
+            };
+            nodes.push(Node { dht: Dht::new(now, config), family, joined: false });
+        }
+        let grace = if knows_some { GRACE.1 } else { GRACE.0 };
+        let state = State {
+            shared: Arc::clone(shared),
+            sockets: Rc::clone(sockets),
+            nodes,
+            out: Outbox::new(),
+            events: VecDeque::new(),
+            seekers: Seekers::default(),
+            repeated: BTreeSet::new(),
+            asks: Asks::default(),
+            names: Vec::new(),
+            routers_at: (!names.is_empty()).then(|| now + grace),
+            routers: names,
+            router_pause: ROUTER_PAUSE.0,
+            exchange_at: both.then(|| now + EXCHANGE_INTERVAL),
+            save_at: shared.config.state_dir.as_ref().map(|_| now + SAVE_INTERVAL),
+        };
+        Ok(Self { shared: Arc::clone(shared), state: RefCell::new(state), wake: Notify::new() })
+    }
+
+    fn start(&self) {
+        let (mut state, now) = (self.state.borrow_mut(), self.shared.clock.now());
+        for index in 0..state.nodes.len() {
+            let Node { dht, family, .. } = &state.nodes[index];
+            tracing::debug!(id = %dht.id(), ?family, "a node of the DHT starts");
+            state.act(index, None, |dht, out| dht.handle_start(now, out));
+        }
+        state.settle(now);
+    }
+
+    fn handle(&self, input: Input) {
+        let (mut state, now) = (self.state.borrow_mut(), self.shared.clock.now());
+        match input {
+            Input::Command(command) => state.on_command(now, command),
+            Input::Request(Request::Status(reply)) => {
+                // Fails only if nobody waits.
+                let _ = reply.send(state.status());
+            }
+            Input::Request(Request::Ask(ask)) => state.asks.add(now, ask),
+            Input::Endpoints(addrs) => state.try_endpoints(now, &addrs),
+            Input::Time => state.on_time(now),
+        }
+        state.settle(now);
+    }
+
+    /// Writes the tables to the state directory, if there is one.
+    pub(crate) async fn save(&self) {
+        let Some(dir) = self.shared.config.state_dir.clone() else { return };
+        let tables = self.state.borrow().tables(self.shared.clock.now());
+        let writing = spawn_blocking(move || {
+            for (family, table) in tables {
+                keep::save(&dir, family, &table);
+            }
+        });
+        // An error is a panic in there, reported when it happened.
+        let _ = writing.await;
+    }
+}
+
+impl Receiver for Driver {
+    fn receive(&self, via: Via, from: SocketAddr, datagram: &[u8]) {
+        let (mut state, now) = (self.state.borrow_mut(), self.shared.clock.now());
+        let of = |node: &Node| node.family.is_of(from.ip());
+        let Some(index) = state.nodes.iter().position(of) else { return };
+        state.act(index, Some((via, from)), |dht, out| dht.handle_packet(now, from, datagram, out));
+        state.settle(now);
+    }
+
+    fn batch_done(&self) {
+        self.wake.notify_one();
+    }
+}
+
+/// Routers that are addresses, and those that are names.
+fn split(routers: &[String]) -> (Vec<SocketAddr>, Vec<(String, u16)>) {
+    let (mut addrs, mut names) = (Vec::new(), Vec::new());
+    for router in routers {
+        let name = router.rsplit_once(':').map(|(host, port)| (host, port.parse()));
+        match (router.parse(), name) {
+            (Ok(addr), _) => addrs.push(addr),
+            (_, Some((host, Ok(port)))) if !host.is_empty() => names.push((host.to_owned(), port)),
+            _ => tracing::warn!(router, "no HOST:PORT; not asked"),
+        }
+    }
+    (addrs, names)
+}
+
+impl State {
+    /// Has the node of this index do something, sends what it wants sent, and keeps what it says. An answer leaves by the
+    /// socket that the question came by: from another address it would not be known for one.
+    fn act<T>(
+        &mut self,
+        index: usize,
+        came: Option<(Via, SocketAddr)>,
+        what: impl FnOnce(&mut Dht, &mut Outbox) -> T,
+    ) -> T {
+        let result = what(&mut self.nodes[index].dht, &mut self.out);
+        for effect in self.out.drain() {
+            match effect {
+                Effect::Send(to, datagram) => {
+                    let via = came.filter(|(_, from)| *from == to).map(|(via, _)| via);
+                    self.sockets.send(via, to, &datagram);
+                }
+                Effect::Event(event) => self.events.push_back((index, event)),
+            }
+        }
+        result
+    }
+
+    /// Deals with what nodes said until they say no more.
+    fn settle(&mut self, now: Instant) {
+        self.begin_asks(now);
+        while let Some((index, event)) = self.events.pop_front() {
+            self.on_event(now, index, event);
+            self.begin_asks(now);
+        }
+        let count: usize = self.nodes.iter().map(|node| node.dht.node_count()).sum();
+        self.shared.dht_nodes.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    fn on_command(&mut self, now: Instant, command: FinderCommand) {
+        match command {
+            FinderCommand::Seek { hash, seed } => {
+                self.seekers.seek(now, hash, seed);
+                let port = AnnouncedPort::Explicit(self.shared.port);
+                for index in 0..self.nodes.len() {
+                    self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
+                }
+            }
+            FinderCommand::Withdraw(hash) => {
+                self.seekers.withdraw(&hash);
+                self.nodes.iter_mut().for_each(|node| node.dht.withdraw(&hash));
+            }
+            FinderCommand::Names(names) => {
+                if self.nodes.iter().any(|node| node.dht.node_count() < PLENTY) {
+                    self.names.extend(names);
+                }
+            }
+            FinderCommand::Node(addr) => self.try_endpoints(now, &[addr]),
+        }
+    }
+
+    /// Asks who may be a node whether it is there.
+    fn try_endpoints(&mut self, now: Instant, addrs: &[SocketAddr]) {
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].dht.node_count() < PLENTY {
+                self.act(index, None, |dht, out| dht.handle_endpoints(now, addrs, out));
+            }
+        }
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].dht.next_timeout().is_some_and(|at| at <= now) {
+                self.act(index, None, |dht, out| dht.handle_timeout(now, out));
+            }
+        }
+        self.asks.handle_timeout(now);
+        while self.may_repeat()
+            && let Some(hash) = self.seekers.poll(now)
+        {
+            for index in 0..self.nodes.len() {
+                let id = self.act(index, None, |dht, out| dht.lookup_peers(now, hash, out));
+                self.repeated.insert((index, id));
+            }
+        }
+        if self.exchange_at.is_some_and(|at| at <= now) {
+            self.exchange_at = Some(now + EXCHANGE_INTERVAL);
+            if let [one, other] = &mut self.nodes[..] {
+                one.dht.handle_other_family(now, &other.dht.good_nodes(now));
+                other.dht.handle_other_family(now, &one.dht.good_nodes(now));
+            }
+        }
+        if self.routers_at.is_some_and(|at| at <= now) {
+            self.routers_at = Some(now + self.router_pause);
+            self.router_pause = (self.router_pause * 2).min(ROUTER_PAUSE.1);
+            if self.nodes.iter().all(|node| node.dht.node_count() < FEW) {
+                tracing::debug!(
+                    routers = self.routers.len(),
+                    "few nodes are known: asking routers"
+                );
+                self.names.extend(self.routers.iter().cloned());
+            }
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, index: usize, event: Event) {
+        self.asks.on_event(index, &event);
+        match event {
+            Event::PeersFound { info_hash, peers, .. } => {
+                tracing::debug!(hash = %info_hash, peers = peers.len(), "peers found in the DHT");
+                self.shared.discovery.found(&info_hash, PeerSource::Dht, &peers);
+            }
+            Event::LookupDone { lookup, outcome } => {
+                self.repeated.remove(&(index, lookup));
+                self.seekers.found(&WireHash(outcome.target.0), outcome.peers);
+                tracing::trace!(?outcome, "a look-up in the DHT has ended");
+            }
+            Event::Bootstrapped(nodes) => {
+                let node = &mut self.nodes[index];
+                if !std::mem::replace(&mut node.joined, true) {
+                    tracing::info!(nodes, family = ?node.family, id = %node.dht.id(), "joined the DHT");
+                }
+                self.seekers.joined(now);
+            }
+            Event::ExternalAddress(ip) => {
+                tracing::info!(%ip, "other nodes say that this is our address");
+            }
+            Event::OtherFamily(nodes) => self.on_other_family(now, index, &nodes),
+            Event::ItemFound { .. } | Event::SamplesFound { .. } => {}
+        }
+    }
+
+    /// The node of this index heard of nodes where the other one lives.
+    fn on_other_family(&mut self, now: Instant, index: usize, nodes: &[NodeInfo]) {
+        let addrs: Vec<_> = nodes.iter().map(|node| node.addr).take(MAX_OTHERS).collect();
+        for other in (0..self.nodes.len()).filter(|&other| other != index) {
+            if self.nodes[other].dht.node_count() < FEW {
+                self.act(other, None, |dht, out| dht.handle_endpoints(now, &addrs, out));
+            }
+        }
+    }
+
+    /// Begins what was asked for, once some network is joined.
+    fn begin_asks(&mut self, now: Instant) {
+        if !self.asks.any_waits() || !self.nodes.iter().any(|node| node.joined) {
+            return;
+        }
+        for mut open in self.asks.take_waiting() {
+            let joined: Vec<_> = (0..self.nodes.len()).filter(|&i| self.nodes[i].joined).collect();
+            let begin =
+                |&index: &usize| self.act(index, None, |dht, out| open.begin(index, dht, now, out));
+            match joined.iter().try_for_each(begin) {
+                Ok(()) => self.asks.put_back(open),
+                Err(error) => open.end(Err(error)),
+            }
+        }
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.repeated.len() < MAX_REPEATED * self.nodes.len()
+    }
+
+    /// When [`State::on_time`] is to be called: soon at the earliest, so that nothing can make the loop spin.
+    fn next_timeout(&self, now: Instant) -> Instant {
+        let nodes = self.nodes.iter().map(|node| node.dht.next_timeout());
+        let seekers = self.may_repeat().then(|| self.seekers.next_timeout()).flatten();
+        let asks = self.asks.next_timeout();
+        let own = [seekers, asks, self.routers_at, self.save_at, self.exchange_at];
+        let next = nodes.chain(own).flatten().min();
+        next.unwrap_or(now + SAVE_INTERVAL).max(now + Duration::from_millis(1))
+    }
+
+    fn is_save_due(&mut self, now: Instant) -> bool {
+        let due = self.save_at.is_some_and(|at| at <= now);
+        if due {
+            self.save_at = Some(now + SAVE_INTERVAL);
+        }
+        due
+    }
+
+    /// What is to survive a restart. A table in which nobody is would only replace one that may be worth something.
+    fn tables(&self, now: Instant) -> Vec<(Family, SavedTable)> {
+        let tables = self.nodes.iter().map(|node| (node.family, node.dht.save(now)));
+        tables.filter(|(_, table)| !table.nodes.is_empty()).collect()
+    }
+
+    fn status(&self) -> DhtStatus {
+        let of = |family| {
+            let node = self.nodes.iter().find(|node| node.family == family)?;
+            Some(DhtNodeStatus {
+                id: node.dht.id(),
+                nodes: node.dht.node_count(),
+                joined: node.joined,
+                external_ip: node.dht.external_ip(),
+            })
+        };
+        DhtStatus {
+            v4: of(Family::V4),
+            v6: of(Family::V6),
+            lookups: self.asks.lookups() + self.repeated.len(),
+            announced: self.seekers.len(),
+        }
+    }
+}

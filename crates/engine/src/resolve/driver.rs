@@ -326,6 +326,7 @@ impl Driver {
             known: count(self.links.known()),
             connected: count(self.links.connected()),
             failed: fates(|fate| fate == Fate::NotReached),
+            dht_nodes: self.env.shared.dht_nodes(),
             fetch: FetchStatus {
                 asked: fates(|fate| {
                     !matches!(fate, Fate::NotReached | Fate::Dropped(NoMetadata | Full))

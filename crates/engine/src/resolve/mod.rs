@@ -83,6 +83,8 @@ pub struct ResolveStatus {
     pub connected: u32,
     /// Connections to peers that came to nothing.
     pub failed: u32,
+    /// Nodes of the DHT that are known, if the session takes part in it.
+    pub dht_nodes: Option<u32>,
     /// The metadata itself.
     pub fetch: FetchStatus,
     /// Once the metadata is here: parts of its piece layers that are here too, and how many there are. What `fetch`
@@ -95,7 +97,7 @@ pub struct ResolveStatus {
 #[non_exhaustive]
 pub enum ResolveError {
     /// There is nobody to ask.
-    #[error("the link names no tracker and no peer, and there is no other way yet to find some")]
+    #[error("the link names no tracker and no peer, and the DHT and local discovery are off")]
     NobodyToAsk,
     /// The time is up.
     #[error("no {} within {} s: {}", .status.sought(), .timeout.as_secs(), .status)]
@@ -169,6 +171,17 @@ impl ResolveStatus {
 /// In words for a user, such as `asked 14 peers, 3 have no metadata`.
 impl std::fmt::Display for ResolveStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.write_peers(f)?;
+        match self.dht_nodes {
+            Some(1) => f.write_str("; DHT: 1 node"),
+            Some(n) => write!(f, "; DHT: {n} nodes"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ResolveStatus {
+    fn write_peers(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let peers = |n: u32| if n == 1 { "peer" } else { "peers" };
         if self.known == 0 && self.fetch == FetchStatus::default() {
             f.write_str("no peer is known")?;

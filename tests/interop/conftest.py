@@ -54,7 +54,8 @@ class Lab:
         home = self.directory / "home"
         home.mkdir(exist_ok=True)
         state = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("STATE", "CONFIG", "DATA", "CACHE")}
-        return kept | state | {"HOME": str(home)}
+        # Nobody outside is asked: tests of the DHT name its nodes.
+        return kept | state | {"HOME": str(home), "SAMARA_DHT": "0"}
 
     def start(self, name, argv, env=None, cwd=None):
         process = Process(name, argv, self.private(f"{name}.log"), env=env, cwd=cwd)

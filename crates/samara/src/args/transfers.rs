@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Network options")]
 pub(crate) struct NetworkArgs {
-    /// Listen on this port, TCP; 0 lets the system choose [default: 6881, or any if it is taken]
+    /// Listen on this port, TCP and UDP; 0 lets the system choose [default: 6881, or any if it is taken]
     #[arg(long, value_name = "N")]
     pub(crate) port: Option<u16>,
     /// Listen on and connect from this address only; repeat for more
@@ -20,6 +20,12 @@ pub(crate) struct NetworkArgs {
     /// Connect to this peer at once; repeat for more
     #[arg(long = "peer", value_name = "HOST:PORT")]
     pub(crate) peers: Vec<String>,
+    /// Find no peers by the DHT and take no part in it
+    #[arg(long)]
+    pub(crate) no_dht: bool,
+    /// Join the DHT by this node, not by the public ones; repeat for more
+    #[arg(long = "dht-node", value_name = "HOST:PORT", conflicts_with = "no_dht")]
+    pub(crate) dht_nodes: Vec<String>,
     /// Receive at most this much a second, such as 500K or 10M
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_down: Option<Limit>,

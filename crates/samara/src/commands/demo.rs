@@ -311,9 +311,11 @@ impl Demo<'_> {
 }
 
 fn start() -> Result<Session, Failure> {
+    // Needs no network, so it asks nobody there.
     let config = SessionConfig {
         bind: vec![HOST],
         port: 0,
+        dht: None,
         local_discovery: false,
         ..SessionConfig::default()
     };

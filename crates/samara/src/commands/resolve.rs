@@ -163,6 +163,7 @@ fn tell(name: &str, status: &ResolveStatus, magnet: &Magnet, out: Output) -> Res
             "name": magnet.name,
             "trackers": status.trackers,
             "trackers_answered": status.trackers_answered,
+            "dht_nodes": status.dht_nodes,
             "peers_known": status.known,
             "peers_not_reached": status.failed,
             "peers_asked": status.fetch.asked,
@@ -188,7 +189,7 @@ fn failed(name: &str, error: &ResolveError) -> Failure {
     let failure = Failure::new(exit, format!("{name}: {error}"));
     match error {
         ResolveError::NobodyToAsk => failure.hint(
-            "name a peer with --peer, or use a link with trackers (`tr=`) or peers (`x.pe=`)",
+            "leave out --no-dht, name a peer with --peer, or use a link with trackers (`tr=`) or peers (`x.pe=`)",
         ),
         ResolveError::Timeout { .. } => failure
             .hint("try again later, give it more time with --timeout, or name a peer with --peer"),

@@ -3,9 +3,11 @@
 use crate::args::NetworkArgs;
 use crate::exit::{Exit, Failure, said};
 use crate::output::Output;
-use crate::settings::Settings;
+use crate::settings::{Settings, is_endpoint};
 use samara_engine::wire::metainfo::Metainfo;
-use samara_engine::{AddError, Allocation, Session, SessionConfig, SessionError, Torrent};
+use samara_engine::{
+    AddError, Allocation, DhtConfig, Session, SessionConfig, SessionError, Torrent,
+};
 use serde_json::json;
 use std::net::SocketAddr;
 
@@ -27,6 +29,7 @@ pub(crate) fn start(
         max_peers: settings.max_peers,
         local_discovery: settings.lsd && !args.no_lsd,
         state_dir: args.state_dir.clone().or_else(|| settings.state_dir.clone()),
+        dht: dht(args, settings)?,
         allocation: if preallocate { Allocation::Full } else { Allocation::Sparse },
         ..SessionConfig::default()
     };
@@ -69,14 +72,31 @@ pub(crate) async fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>, Failure
     Ok(found)
 }
 
+fn no_endpoint(text: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("`{text}` is no HOST:PORT"))
+        .hint("for example 192.0.2.7:6881 or [2001:db8::7]:6881")
+}
+
+/// How to take part in the DHT. Nodes named on the command line stand above those of the settings, and either above the public
+/// ones.
+fn dht(args: &NetworkArgs, settings: &Settings) -> Result<Option<DhtConfig>, Failure> {
+    if let Some(wrong) = args.dht_nodes.iter().find(|node| !is_endpoint(node)) {
+        return Err(no_endpoint(wrong));
+    }
+    let named = [&args.dht_nodes, &settings.dht_nodes].into_iter().find(|nodes| !nodes.is_empty());
+    // Who names a node wants the DHT, whatever the settings say.
+    let wanted = !args.no_dht && (settings.dht || !args.dht_nodes.is_empty());
+    let config = || match named {
+        Some(routers) => DhtConfig { routers: routers.clone() },
+        None => DhtConfig::default(),
+    };
+    Ok(wanted.then(config))
+}
+
 /// The addresses of HOST:PORT.
 pub(crate) async fn resolve_one(peer: &str) -> Result<Vec<SocketAddr>, Failure> {
-    let has_port = peer.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
-    });
-    if !has_port {
-        return Err(Failure::new(Exit::Usage, format!("`{peer}` is no HOST:PORT"))
-            .hint("for example 192.0.2.7:6881 or [2001:db8::7]:6881"));
+    if !is_endpoint(peer) {
+        return Err(no_endpoint(peer));
     }
     let found = tokio::net::lookup_host(peer).await;
     let found: Vec<SocketAddr> = found

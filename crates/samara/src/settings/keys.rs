@@ -48,6 +48,23 @@ pub(crate) const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "dht",
+        doc: "find peers of public torrents by the DHT",
+        example: "true",
+        set: |s, v| boolean(v).map(|x| s.dht = x),
+        show: |s| s.dht.to_string(),
+    },
+    Key {
+        name: "dht-nodes",
+        doc: "nodes to join the DHT by, as HOST:PORT, instead of the public ones",
+        example: "[\"dht.example.org:6881\"]",
+        set: |s, v| endpoints(v).map(|x| s.dht_nodes = x),
+        show: |s| match s.dht_nodes.is_empty() {
+            true => "public".to_owned(),
+            false => s.dht_nodes.join(","),
+        },
+    },
+    Key {
         name: "limit-down",
         doc: "bytes per second received at most",
         example: "\"10M\"",
@@ -144,6 +161,24 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
         .map(str::trim)
         .filter(|part| !part.is_empty() && *part != "all")
         .map(|part| part.parse().map_err(|_| format!("`{part}` is not an IP address")))
+        .collect()
+}
+
+/// Whether `text` is `HOST:PORT`.
+pub(crate) fn is_endpoint(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
+fn endpoints(text: &str) -> Result<Vec<String>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty() && *part != "public")
+        .map(|part| match is_endpoint(part) {
+            true => Ok(part.to_owned()),
+            false => Err(format!("`{part}` is no HOST:PORT")),
+        })
         .collect()
 }
 

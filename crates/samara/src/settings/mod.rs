@@ -6,7 +6,7 @@
 
 mod keys;
 
-pub(crate) use keys::KEYS;
+pub(crate) use keys::{KEYS, is_endpoint};
 
 use crate::args::ColorWhen;
 use crate::exit::{Exit, Failure};
@@ -31,6 +31,10 @@ pub(crate) struct Settings {
     pub(crate) port: Option<u16>,
     /// Addresses to listen on and connect from; empty: all.
     pub(crate) bind: Vec<IpAddr>,
+    /// Take part in the DHT.
+    pub(crate) dht: bool,
+    /// Nodes to join it by; empty: the public ones.
+    pub(crate) dht_nodes: Vec<String>,
     /// Bytes per second.
     pub(crate) limit_down: Option<u64>,
     /// Bytes per second.
@@ -61,6 +65,8 @@ impl Default for Settings {
             output: PathBuf::from("."),
             port: None,
             bind: Vec::new(),
+            dht: true,
+            dht_nodes: Vec::new(),
             limit_down: None,
             limit_up: None,
             max_peers: 500,

@@ -134,6 +134,11 @@ impl Driver {
         let mut known = kept;
         loop {
             if let Some(info) = &known {
+                if info.is_private() {
+                    self.private = true;
+                    self.seeking = None;
+                    self.links.keep_named(self.env.now());
+                }
                 let fetch = lacks_layers(info, layers).then(|| LayerFetch::new(info)).flatten();
                 let Some(fetch) = fetch else { return Ok(info.clone()) };
                 self.turn_to_layers(info, fetch);
@@ -165,10 +170,6 @@ impl Driver {
         let name = hashes.v2().map_or(hashes.wire(), |v2| v2.truncated());
         self.work = fetch.into();
         self.door = shared.doors.open(hashes, &self.come_in);
-        if info.is_private() {
-            self.private = true;
-            self.seeking = None;
-        }
         for key in self.links.rename(now, name) {
             self.work.handle_connected(now, key);
         }

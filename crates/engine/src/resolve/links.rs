@@ -16,7 +16,7 @@ use samara_wire::peer::extension::ExtensionHandshake;
 use samara_wire::peer::message::Message;
 use samara_wire::peer::ut_pex;
 use samara_wire::time::{Duration, Instant};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::sync::mpsc;
@@ -45,6 +45,8 @@ pub(super) struct Links {
     /// By which the torrent is called in handshakes.
     hash: WireHash,
     peer_list: PeerList,
+    /// Addresses that the user, the link or a tracker named, as many as are remembered.
+    named: BTreeSet<SocketAddr>,
     by_key: BTreeMap<FetchKey, Link>,
     next_key: u32,
     /// How it went with each address last, so that one that is tried again counts once.
@@ -83,6 +85,10 @@ struct Link {
     task: AbortHandle,
 }
 
+fn new_peer_list() -> PeerList {
+    PeerList::new(PeerListConfig::default(), unguessable())
+}
+
 impl Links {
     pub(super) fn new(
         env: Rc<ShardEnv>,
@@ -92,7 +98,8 @@ impl Links {
         Self {
             env,
             hash,
-            peer_list: PeerList::new(PeerListConfig::default(), unguessable()),
+            peer_list: new_peer_list(),
+            named: BTreeSet::new(),
             by_key: BTreeMap::new(),
             next_key: 0,
             fates: BTreeMap::new(),
@@ -110,8 +117,32 @@ impl Links {
         source: PeerSource,
         addrs: impl IntoIterator<Item = SocketAddr>,
     ) {
+        let named = matches!(source, PeerSource::User | PeerSource::Tracker);
         for addr in addrs {
+            if named && self.named.len() < MAX_FATES {
+                self.named.insert(addr);
+            }
             self.peer_list.add(now, addr, source);
+        }
+    }
+
+    /// From now on only those count whom the user, the link or a tracker named, and those who dial us: the torrent turned
+    /// out to be private (BEP 27).
+    pub(super) fn keep_named(&mut self, now: Instant) {
+        let known = std::mem::replace(&mut self.peer_list, new_peer_list());
+        for &addr in self.named.iter().filter(|addr| !known.is_banned(**addr)) {
+            self.peer_list.add(now, addr, PeerSource::User);
+        }
+        self.good.retain(|addr| self.named.contains(addr));
+        let dialled = self.by_key.iter().filter(|(_, link)| !link.incoming);
+        let dialled: Vec<_> =
+            dialled.map(|(key, link)| (*key, link.addr, link.peer_id.is_some())).collect();
+        for (key, addr, connected) in dialled {
+            if !self.named.contains(&addr) {
+                self.close(now, key);
+            } else if connected {
+                self.peer_list.on_connected(now, addr, true);
+            }
         }
     }
 
@@ -332,8 +363,10 @@ impl Links {
         for key in leave {
             self.close(now, key);
         }
-        // As if the user had named them: at once, and first.
-        self.learn(now, PeerSource::User, self.good.clone());
+        for &addr in &self.good {
+            // As if the user had named them: at once, and first.
+            self.peer_list.add(now, addr, PeerSource::User);
+        }
         stay
     }
 

@@ -4,14 +4,14 @@
 //!
 //! - a datagram counts only if its source is of this network; what comes from elsewhere is dropped,
 //! - each source may say so much a second, and all together so much,
-//! - a peer is told of once a minute and torrent, so that nobody can make us dial an address (which the user of that
-//!   address knows nothing of) more often than that, and no more than [`MAX_TOLD`] are told of in a minute.
+//! - a peer is told of once in half a minute and torrent, so that nobody can make us dial an address (which the user of that
+//!   address knows nothing of) more often than that, and no more than [`MAX_TOLD`] are told of in that time.
 
 use super::network::Subnet;
 use samara_wire::id::WireHash;
 use samara_wire::lsd::{LocalAnnounce, LsdError};
 use samara_wire::time::{Duration, Instant};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 /// What one source costs with each datagram, and how far ahead it may be: 20 a second and 100 at once. Others send
@@ -25,7 +25,7 @@ const OF_ALL: Rate = Rate { cost: Duration::from_millis(1), ahead: Duration::fro
 const MAX_SOURCES: usize = 256;
 
 /// How long a peer is not told of again.
-const TOLD: Duration = Duration::from_secs(60);
+const TOLD: Duration = Duration::from_secs(30);
 
 /// Pairs of torrent and peer that are told of in that time, at most.
 const MAX_TOLD: usize = 2048;
@@ -38,12 +38,14 @@ pub(super) struct Hearing {
     subnets: Vec<Subnet>,
     all: Bucket,
     sources: BTreeMap<IpAddr, Bucket>,
-    /// Told of since `told_since`, and in the time before.
-    told: BTreeSet<(WireHash, SocketAddr)>,
-    told_before: BTreeSet<(WireHash, SocketAddr)>,
-    told_since: Instant,
+    /// Who was told of when, and the same in the order of time.
+    told: BTreeMap<Told, Instant>,
+    told_by_age: VecDeque<(Instant, Told)>,
     pub(super) ignored: Ignored,
 }
+
+/// A torrent and a peer of it.
+type Told = (WireHash, SocketAddr);
 
 /// What was heard in vain, by reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,9 +70,8 @@ impl Hearing {
             subnets: Vec::new(),
             all: Bucket::default(),
             sources: BTreeMap::new(),
-            told: BTreeSet::new(),
-            told_before: BTreeSet::new(),
-            told_since: Instant::ZERO,
+            told: BTreeMap::new(),
+            told_by_age: VecDeque::new(),
             ignored: Ignored::default(),
         }
     }
@@ -87,9 +88,7 @@ impl Hearing {
 
     /// Somebody new seeks this torrent: all that is heard of it is news.
     pub(super) fn forget(&mut self, hash: &WireHash) {
-        for told in [&mut self.told, &mut self.told_before] {
-            told.retain(|(of, _)| of != hash);
-        }
+        self.told.retain(|(of, _), _| of != hash);
     }
 
     /// A datagram came from `from`. What it says, if anything that is believed and new.
@@ -122,7 +121,7 @@ impl Hearing {
         let mut peer = from;
         peer.set_port(announce.port);
         let hashes = announce.hashes.into_iter().filter(|hash| sought(hash));
-        let hashes: Vec<_> = hashes.filter(|hash| self.is_news(now, *hash, peer)).collect();
+        let hashes: Vec<_> = hashes.filter(|hash| self.is_news(now, (*hash, peer))).collect();
         (!hashes.is_empty()).then_some(Heard { peer, hashes })
     }
 
@@ -148,16 +147,20 @@ impl Hearing {
     }
 
     /// Whether this was not told of lately; from now on it was.
-    fn is_news(&mut self, now: Instant, hash: WireHash, peer: SocketAddr) -> bool {
-        let age = now.since(self.told_since);
-        if age >= TOLD {
-            let before = std::mem::take(&mut self.told);
-            self.told_before = if age < 2 * TOLD { before } else { BTreeSet::new() };
-            self.told_since = now;
+    fn is_news(&mut self, now: Instant, told: Told) -> bool {
+        while let Some((at, oldest)) = self.told_by_age.front().filter(|(at, _)| now >= *at + TOLD)
+        {
+            if self.told.get(oldest) == Some(at) {
+                self.told.remove(oldest);
+            }
+            self.told_by_age.pop_front();
         }
-        self.told.len() < MAX_TOLD
-            && !self.told_before.contains(&(hash, peer))
-            && self.told.insert((hash, peer))
+        if self.told_by_age.len() >= MAX_TOLD || self.told.contains_key(&told) {
+            return false;
+        }
+        self.told.insert(told, now);
+        self.told_by_age.push_back((now, told));
+        true
     }
 }
 
@@ -236,8 +239,8 @@ mod tests {
         assert_eq!(hear(&mut h, t(2_000), "192.168.1.5:6771", &says(51_413, "other")), None);
         h.forget(&HASH);
         assert!(hear(&mut h, t(2_001), "192.168.1.5:6771", &says(51_413, "other")).is_some());
-        assert!(hear(&mut h, t(50_000), "192.168.1.5:6771", &says(51_413, "other")).is_none());
-        assert!(hear(&mut h, t(190_000), "192.168.1.5:6771", &says(51_413, "other")).is_some());
+        assert!(hear(&mut h, t(31_000), "192.168.1.5:6771", &says(51_413, "other")).is_none());
+        assert!(hear(&mut h, t(32_001), "192.168.1.5:6771", &says(51_413, "other")).is_some());
         // A link-local address means nothing without its link.
         let scoped = hear(&mut h, t(0), "[fe80::1%3]:6771", &says(9, "other"));
         assert_eq!(scoped.unwrap().peer, a("[fe80::1%3]:9"));
@@ -289,6 +292,8 @@ mod tests {
             );
         }
         assert_eq!(told, MAX_TOLD);
+        assert_eq!((h.told.len(), h.told_by_age.len()), (MAX_TOLD, MAX_TOLD));
+        assert!(hear(&mut h, t(60_000), "10.9.9.9:1", &says(1, "o")).is_some(), "room again");
         assert!(h.sources.len() <= MAX_SOURCES);
     }
 

@@ -161,7 +161,9 @@ impl Local {
         if old != self.situation {
             tracing::debug!(places = ?self.situation.places, "where local peers may be found");
             self.hearing.set_subnets(self.situation.subnets.clone());
-            if self.situation.places.iter().any(|place| !old.places.contains(place)) {
+            // Links without a network of their own come and go with each container of this machine.
+            let mut new = self.situation.places.iter().filter(|place| !old.places.contains(place));
+            if old.places.is_empty() || new.any(|place| !network::is_link_local(place.ip)) {
                 self.schedule.renew(self.env.now());
             }
         }

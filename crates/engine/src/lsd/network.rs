@@ -113,7 +113,8 @@ fn subnet(interface: &Interface) -> Subnet {
     }
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
+/// Whether the address means nothing but on its link.
+pub(super) fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 

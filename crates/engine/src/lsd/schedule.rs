@@ -151,7 +151,11 @@ impl Schedule {
         if hashes.is_empty() {
             self.old_quiet_until = now + self.old_pace();
         }
-        hashes.extend(due_by(&self.old, now + SLACK, MAX_HASHES - hashes.len()));
+        let mut riders = due_by(&self.old, now + SLACK, MAX_HASHES - hashes.len());
+        // Some programs read only the first of a datagram: each is to be it now and then, a new one more likely.
+        self.rng.shuffle(&mut hashes);
+        self.rng.shuffle(&mut riders);
+        hashes.append(&mut riders);
         // One lot for all of a datagram, or they would drift apart.
         let interval = INTERVAL - JITTER + self.lot(2 * JITTER);
         for hash in &hashes {

@@ -15,7 +15,8 @@ fn nth(n: u32) -> WireHash {
 fn run(schedule: &mut Schedule, end: Instant) -> Vec<(Instant, Vec<WireHash>)> {
     let mut sent = Vec::new();
     while let Some(at) = schedule.next_timeout().filter(|at| *at <= end) {
-        let hashes = schedule.poll(at).expect("the time that was asked for");
+        let mut hashes = schedule.poll(at).expect("the time that was asked for");
+        hashes.sort();
         sent.push((at, hashes));
     }
     sent
@@ -38,6 +39,21 @@ fn torrents_that_come_together_share_a_datagram_and_are_repeated_once() {
     for (at, hashes) in later {
         assert_eq!(hashes.len(), 2, "{at:?}");
     }
+}
+
+#[test]
+fn each_is_the_first_of_a_datagram_at_times_and_a_new_one_before_old_ones() {
+    let mut firsts = BTreeSet::new();
+    for seed in 0..20 {
+        let mut s = Schedule::new(seed);
+        (0..3).for_each(|n| assert!(s.seek(t(0), nth(n))));
+        firsts.extend(s.poll(t(300)).unwrap().first().copied());
+        run(&mut s, t(10_000));
+        s.seek(t(250_000), nth(9));
+        let together = s.poll(t(250_300)).unwrap();
+        assert_eq!((together.len(), together[0]), (4, nth(9)));
+    }
+    assert_eq!(firsts.len(), 3);
 }
 
 #[test]

@@ -11,7 +11,7 @@ import pytest
 import payload as payloads
 from peers import net
 from peers import samara as contract
-from peers.clients import Libtorrent
+from peers.clients import Aria2, Libtorrent, Transmission
 from peers.process import DEADLINE_S, wait_for
 from peers.samara import Samara
 from test_magnet import Link, link
@@ -99,6 +99,19 @@ def test_the_only_way_to_each_other(lab, near, content, way, by):
     seeder.seed(lab, torrent, content.root).wait_ready()
     into = lab.folder("into")
     leecher.download(lab, torrent if by == "torrent" else link(torrent), into).wait_complete()
+    assert not payloads.differences(content, into)
+
+
+@pytest.mark.parametrize("way", ["download", "seed"])
+@pytest.mark.parametrize("client", [Aria2, Transmission], ids=["aria2", "transmission"])
+def test_other_clients(lab, near, content, client, way):
+    """They read one torrent a datagram, and send so."""
+    torrent = content.torrent(lab.private("t.torrent"))
+    other = client(lsd=True)
+    seeder, leecher = (other, near) if way == "download" else (near, other)
+    seeder.seed(lab, torrent, content.root).wait_ready()
+    into = lab.folder("into")
+    leecher.download(lab, torrent, into).wait_complete()
     assert not payloads.differences(content, into)
 
 

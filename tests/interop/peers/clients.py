@@ -105,16 +105,22 @@ class Aria2:
     name = "aria2"
     lacks_empty_files = False
 
+    def __init__(self, lsd=False):
+        self._lsd = lsd
+
     def _start(self, lab, name, torrent, directory, options):
         host = net.new_address()
         port, dht = net.free_port(host), net.free_port(host)
         argv = [
             "aria2c", "--no-conf", "--console-log-level=notice", "--summary-interval=0", "--show-console-readout=false",
             "--interface=" + host, f"--listen-port={port}", "--disable-ipv6=true", "--enable-dht=true", "--enable-dht6=false",
-            f"--dht-listen-port={dht}", f"--dht-file-path={lab.private('dht')}", "--bt-enable-lpd=false", "--file-allocation=none",
+            f"--dht-listen-port={dht}", f"--dht-file-path={lab.private('dht')}", *self._lpd(host), "--file-allocation=none",
             "--auto-save-interval=0", f"--dir={directory}", *options, str(torrent.path),
         ]  # fmt: skip
         return Transfer(lab.start(name, argv), host, port)
+
+    def _lpd(self, host):
+        return ["--bt-enable-lpd=true", f"--bt-lpd-interface={host}"] if self._lsd else ["--bt-enable-lpd=false"]
 
     def seed(self, lab, torrent, data):
         return self._start(lab, "aria2", torrent, data, ["--check-integrity=true", "--seed-ratio=0.0"])
@@ -129,6 +135,9 @@ class Transmission:
     name = "transmission"
     lacks_empty_files = True  # 3.00 never makes them
 
+    def __init__(self, lsd=False):
+        self._lsd = lsd
+
     def _start(self, lab, torrent, directory):
         home, host = lab.folder("transmission"), net.new_address()
         port, rpc = net.free_port(host), net.free_port(host)
@@ -141,7 +150,7 @@ class Transmission:
             "rpc-host-whitelist-enabled": False,
             "port-forwarding-enabled": False,
             "dht-enabled": False,
-            "lpd-enabled": False,
+            "lpd-enabled": self._lsd,
             "utp-enabled": False,
             "encryption": 1,
             "download-dir": str(directory),

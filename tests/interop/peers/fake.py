@@ -58,13 +58,13 @@ class Conversation:
         return data
 
     def handshake(self, first=True, extensions=False, dht=False):
-        """Both handshakes; `first` when we dialled. Reserved bits are zero unless the extension protocol or the DHT is asked for."""
+        """Both handshakes; `first` when we dialled. Who begins encrypted gets no answer. Reserved bits are zero unless the extension protocol or the DHT is asked for."""
         reserved = bytes([0, 0, 0, 0, 0, 0x10 if extensions else 0, 0, 1 if dht else 0])
         ours = b"\x13BitTorrent protocol" + reserved + self.torrent.info_hash + self.peer.peer_id
         if first:
             self.raw(ours)
         theirs = self.take(68)
-        if not first:
+        if not first and theirs[:20] == ours[:20]:
             self.raw(ours)
         return theirs
 

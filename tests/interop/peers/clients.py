@@ -139,7 +139,8 @@ class Transmission:
         self._lsd = lsd
 
     def _start(self, lab, torrent, directory):
-        home, host = lab.folder("transmission"), net.new_address()
+        # It announces itself locally from the address that the route says, not from the one it is bound to.
+        home, host = lab.folder("transmission"), net.ADDRESS if self._lsd else net.new_address()
         port, rpc = net.free_port(host), net.free_port(host)
         settings = {
             "bind-address-ipv4": host,

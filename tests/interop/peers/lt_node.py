@@ -90,8 +90,10 @@ class Node:
         return self._alert("signed item", last_word, timeout)
 
     def close(self):
-        self.session.pause()
-        del self.session
+        """Ends the node; a test may do it before its own end."""
+        if self.session:
+            self.session.pause()
+        self.session = None
 
 
 def network(lab, count, hosts=None):

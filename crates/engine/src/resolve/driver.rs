@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_local};
 
 /// Addresses heeded of the caller's.
 const MAX_GIVEN_PEERS: usize = 1000;
@@ -38,6 +38,9 @@ const LEFT: u64 = 1;
 
 /// Messages from finders that may wait.
 const MAX_FINDS: usize = 64;
+
+/// Time for whoever resolved a link to begin with the torrent.
+const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// Time to tell the trackers that we stop.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -311,9 +314,9 @@ impl Driver {
         }
     }
 
-    /// Peers that are there.
-    pub(super) fn take_good(&mut self) -> Vec<SocketAddr> {
-        self.links.take_good()
+    /// Peers for the torrent: those that are there, then some that were not tried yet.
+    pub(super) fn take_peers(&mut self) -> Vec<SocketAddr> {
+        self.links.take_peers(self.env.now())
     }
 
     pub(super) fn status(&self) -> ResolveStatus {
@@ -341,10 +344,21 @@ impl Driver {
         }
     }
 
+    /// Closes the connections, so that the torrent can dial the same peers at once. What finders have begun goes on for a
+    /// while, so that it need not begin anew for the torrent.
+    pub(super) async fn make_way(mut self) {
+        self.links.close_all().await;
+        let seeking = self.seeking.take();
+        spawn_local(async move {
+            tokio::time::sleep(HAND_OVER).await;
+            drop(seeking);
+        });
+    }
+
     /// Closes the connections and tells the trackers that we stop, for as long as is decent.
     pub(super) async fn goodbye(mut self) {
         self.seeking = None;
-        self.links.close_all();
+        self.links.close_all().await;
         self.announcer.stop();
         let farewell = async {
             while !self.announcer.is_stopped() {

@@ -45,8 +45,10 @@ pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
     };
     let last = driver.status();
     status.send_replace(last.clone());
-    let peers = driver.take_good();
-    if !(config.stay && matches!(found, Some(Ok(_)))) {
+    let peers = driver.take_peers();
+    if config.stay && matches!(found, Some(Ok(_))) {
+        driver.make_way().await;
+    } else {
         driver.goodbye().await;
     }
     let _ = outcome.send(match found {

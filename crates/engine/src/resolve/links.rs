@@ -161,9 +161,12 @@ impl Links {
         self.fates.values().filter(|fate| which(**fate)).count()
     }
 
-    /// Peers that are there, and where they can be dialled.
-    pub(super) fn take_good(&mut self) -> Vec<SocketAddr> {
-        std::mem::take(&mut self.good)
+    /// Where peers can be dialled: first those that are there, then the best of those that were not tried yet.
+    pub(super) fn take_peers(&mut self, now: Instant) -> Vec<SocketAddr> {
+        let mut peers = std::mem::take(&mut self.good);
+        let room = MAX_PEERS_KEPT.saturating_sub(peers.len());
+        peers.extend(self.peer_list.next_to_dial(now, room));
+        peers
     }
 
     /// Dials whom there is room for. Those who lingered long enough make room.
@@ -331,8 +334,9 @@ impl Links {
         std::mem::take(&mut self.closed)
     }
 
-    pub(super) fn close_all(&mut self) {
-        self.tasks.abort_all();
+    /// Closes all connections; they are closed when this is over.
+    pub(super) async fn close_all(&mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// The connection ended, or did not come about.

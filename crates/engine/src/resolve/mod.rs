@@ -42,7 +42,8 @@ pub struct ResolveConfig {
     pub peers: Vec<SocketAddr>,
     /// How long to try.
     pub timeout: Duration,
-    /// The torrent will be added at once: the trackers are not told that we stop.
+    /// The torrent will be added at once: the trackers are not told that we stop, and the look for peers goes on for
+    /// 10 s.
     pub stay: bool,
     /// Piece layers (BEP 52) are to be fetched of a hybrid torrent too. It can be downloaded without, but a `.torrent`
     /// file needs them. Those of a v2 torrent are fetched in any case.
@@ -61,8 +62,8 @@ impl Default for ResolveConfig {
 pub struct Resolved {
     /// The torrent, with the trackers and web seeds of the link.
     pub metainfo: Metainfo,
-    /// Peers with which a connection came about, or those whom the link names if none was needed: to be given to
-    /// [`crate::AddTorrent::peers`].
+    /// Peers with which a connection came about, then some that were not tried yet; or those whom the link names if none
+    /// was needed. To be given to [`crate::AddTorrent::peers`]: the connections are closed.
     pub peers: Vec<SocketAddr>,
     /// It was in the state directory, and nobody was asked.
     pub from_cache: bool,

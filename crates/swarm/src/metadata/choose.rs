@@ -7,8 +7,8 @@ use samara_wire::peer::message::Message;
 use samara_wire::peer::ut_metadata::MetadataMessage;
 use samara_wire::time::{Duration, Instant};
 
-/// Pieces asked of one peer at a time.
-const PIPELINE: usize = 4;
+/// Pieces asked of one peer at a time: 128 KiB, which is less than a libtorrent has in its send buffer before it refuses.
+const PIPELINE: usize = 8;
 
 /// Peers asked for the same piece at a time.
 const MAX_ASKERS: u8 = 2;

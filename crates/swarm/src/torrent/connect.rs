@@ -172,11 +172,18 @@ impl Torrent {
         Ok(())
     }
 
-    /// Which of two connections between the same two peers survives. When both ends dialled at once, both
-    /// must come to the same answer: the one dialled by the smaller peer id.
+    /// Which of two connections between the same two peers survives. When both ends dialled at once, both must come
+    /// to the same answer: the one dialled by the smaller peer id.
     fn older_stays(&self, older: &Peer, newer: &NewPeer) -> bool {
-        if older.direction == newer.direction || older.peer_id != newer.peer_id {
+        if older.peer_id != newer.peer_id {
             return true;
+        }
+        if older.direction == newer.direction {
+            // A peer that dials us again has given the first connection up, though we may not have heard of its end yet:
+            // so it is when a magnet link turns into a torrent. From elsewhere it may be somebody else who borrows the id.
+            let again =
+                newer.direction == Direction::Incoming && older.addr.ip() == newer.addr.ip();
+            return !again;
         }
         let we_are_smaller = self.config.peer_id < newer.peer_id;
         (older.direction == Direction::Outgoing) == we_are_smaller

@@ -354,6 +354,22 @@ fn ourselves_and_doubles_are_refused() {
 }
 
 #[test]
+fn a_peer_that_dials_again_at_once_takes_the_place_of_its_first_connection() {
+    let mut t = Trace::leech();
+    let first = NewPeer { direction: Direction::Incoming, ..t.new_peer(Reserved::OURS) };
+    let key = t.torrent.handle_peer_connected(t.now, first, &mut t.out).unwrap();
+    let elsewhere = SocketAddr::from(([80, 9, 9, 9], 50_000));
+    let thief = NewPeer { addr: elsewhere, ..first };
+    let refused = t.torrent.handle_peer_connected(t.now, thief, &mut t.out);
+    assert_eq!(refused, Err(DisconnectReason::Duplicate), "who borrows its id does not");
+    t.effects();
+    let again = NewPeer { addr: SocketAddr::new(first.addr.ip(), 50_000), ..first };
+    t.torrent.handle_peer_connected(t.now, again, &mut t.out).unwrap();
+    assert_eq!(disconnected(&t.effects(), key), Some(DisconnectReason::Duplicate));
+    assert_eq!(t.torrent.peers.len(), 1);
+}
+
+#[test]
 fn of_two_crossing_dials_both_ends_keep_the_same_one() {
     // We are "-SM0100-…"; a smaller id has its own dial survive, a larger one has ours survive.
     for (id, ours_stays) in [([b'!'; 20], false), ([b'z'; 20], true)] {

@@ -38,7 +38,8 @@ async fn dial(shell: &TorrentShell, addr: SocketAddr) -> io::Result<Newcomer> {
     let from = bind_address(shared, addr)?;
     let stream = connect(addr, from, CONNECT_TIMEOUT).await?;
     let ours = shell.handshake(shell.shared.hashes.wire());
-    let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&stream, &ours)).await??;
+    let meant = |hash: &WireHash| shell.shared.hashes.matches(hash);
+    let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&stream, &ours, meant)).await??;
     drop(half_open);
     Ok(Newcomer {
         stream,
@@ -70,8 +71,13 @@ pub(crate) async fn connect(
     Ok(stream)
 }
 
-/// Sends our handshake and reads theirs, which must name the same torrent.
-pub(crate) async fn exchange(stream: &TcpStream, ours: &Handshake) -> io::Result<Handshake> {
+/// Sends our handshake and reads theirs, which must name the same torrent. `meant` says whether a hash does: that of a
+/// hybrid may be the other than ours, which libtorrent does where it has met somebody at our address by that.
+pub(crate) async fn exchange(
+    stream: &TcpStream,
+    ours: &Handshake,
+    meant: impl Fn(&WireHash) -> bool,
+) -> io::Result<Handshake> {
     let bytes = ours.encode();
     let mut sent = 0;
     while sent < bytes.len() {
@@ -83,7 +89,7 @@ pub(crate) async fn exchange(stream: &TcpStream, ours: &Handshake) -> io::Result
         }
     }
     let theirs = read_handshake(stream).await?;
-    if theirs.info_hash != ours.info_hash {
+    if !meant(&theirs.info_hash) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it answers for another torrent"));
     }
     Ok(theirs)

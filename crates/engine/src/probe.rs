@@ -67,7 +67,12 @@ pub async fn handshake(
     let stream =
         connect(addr, None, timeout).await.map_err(|error| fail("cannot connect", &error))?;
     let ours = our_handshake(hash, random_peer_id());
-    let theirs = match timeout_at(deadline, exchange(&stream, &ours)).await {
+    let theirs = match timeout_at(
+        deadline,
+        exchange(&stream, &ours, |hash| *hash == ours.info_hash),
+    )
+    .await
+    {
         Ok(theirs) => theirs.map_err(|error| fail("no handshake", &error))?,
         Err(_) => return Err(fail("no handshake", &io::ErrorKind::TimedOut.into())),
     };

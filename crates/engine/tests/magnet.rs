@@ -1,4 +1,4 @@
-//! Magnet links between sessions on loopback, and among peers that do not help.
+//! Magnet links between sessions on loopback.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
@@ -6,35 +6,10 @@ mod support;
 use samara_engine::create::Kind;
 use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
 use samara_engine::wire::id::InfoHashes;
-use samara_engine::wire::magnet::{Magnet, PeerHint};
-use samara_engine::wire::peer::extension::ExtensionHandshake;
-use samara_engine::wire::peer::frame::{Decoded, Frame, FrameDecoder};
-use samara_engine::wire::peer::message::Message;
-use samara_engine::wire::peer::ut_metadata::{MetadataMessage, len_of_piece};
-use samara_engine::wire::peer::ut_pex::{PexFlags, PexMessage};
-use samara_engine::{AddTorrent, Existing, ResolveConfig, ResolveError, Resolved, Session, State};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use samara_engine::{AddTorrent, Existing, ResolveConfig, ResolveError, State};
+use std::net::TcpListener;
+use support::fake::{Fake, fake, gossip, has_metadata, link, resolve};
 use support::{Sample, addr, run, session, until};
-
-/// The link to a sample, naming peers.
-fn link(sample: &Sample, peers: &[SocketAddr]) -> Magnet {
-    let mut magnet = Magnet::new(sample.metainfo.info.hashes());
-    let hint = |addr: &SocketAddr| PeerHint { host: addr.ip().to_string(), port: addr.port() };
-    magnet.peers = peers.iter().map(hint).collect();
-    magnet
-}
-
-async fn resolve(
-    session: &Session,
-    magnet: Magnet,
-    seconds: u64,
-) -> Result<Resolved, ResolveError> {
-    let timeout = Duration::from_secs(seconds);
-    let config = ResolveConfig { timeout, ..ResolveConfig::default() };
-    session.resolve(magnet, config).outcome().await
-}
 
 /// A sample whose info dictionary has several metadata pieces.
 fn sample() -> Sample {
@@ -44,113 +19,6 @@ fn sample() -> Sample {
 /// A file of many pieces.
 fn sample_of(kind: Kind) -> Sample {
     Sample::single(20_000_000, 16 * 1024).of_kind(kind)
-}
-
-/// A peer that speaks the protocol and gives metadata of the right length and wrong content.
-fn liar(sample: &Sample) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let local = listener.local_addr().unwrap();
-    let len = u32::try_from(sample.metainfo.info.raw().len()).unwrap();
-    std::thread::spawn(move || {
-        while let Ok((stream, _)) = listener.accept() {
-            // It ends when the other side has enough of it.
-            let _ = lie(stream, len);
-        }
-    });
-    local
-}
-
-fn lie(stream: TcpStream, len: u32) -> std::io::Result<()> {
-    let said = ExtensionHandshake {
-        extensions: vec![("ut_metadata".to_owned(), 7)],
-        metadata_len: Some(len),
-        ..ExtensionHandshake::default()
-    };
-    let mut peer = Fake::meet(stream, &said)?;
-    loop {
-        if let Message::Extended { id: 7, payload } = peer.hear()?
-            && let Ok(MetadataMessage::Request { piece }) = MetadataMessage::parse(&payload)
-        {
-            let noise = vec![b'?'; len_of_piece(len, piece) as usize];
-            let data = MetadataMessage::Data { piece, total_len: Some(len), payload: &noise };
-            peer.say(&Message::Extended { id: 2, payload: data.encode().into() })?;
-        }
-    }
-}
-
-/// The test's end of a connection that samara made.
-struct Fake {
-    stream: TcpStream,
-    buf: Vec<u8>,
-}
-
-impl Fake {
-    /// Shakes hands both ways.
-    fn meet(mut stream: TcpStream, said: &ExtensionHandshake) -> std::io::Result<Self> {
-        let mut handshake = [0; 68];
-        stream.read_exact(&mut handshake)?;
-        handshake[48..].copy_from_slice(b"-XX0000-abcdefghijkl");
-        // Each is somebody else.
-        handshake[66..].copy_from_slice(&stream.local_addr()?.port().to_be_bytes());
-        stream.write_all(&handshake)?;
-        let mut fake = Self { stream, buf: Vec::new() };
-        fake.say(&Message::Extended { id: 0, payload: said.encode().into() })?;
-        Ok(fake)
-    }
-
-    fn say(&mut self, message: &Message) -> std::io::Result<()> {
-        let mut bytes = Vec::new();
-        message.encode(&mut bytes);
-        self.stream.write_all(&bytes)
-    }
-
-    /// The next message; an error when the other side has enough.
-    fn hear(&mut self) -> std::io::Result<Message> {
-        loop {
-            let decoded = FrameDecoder::new(None).decode(&self.buf);
-            match decoded.map_err(std::io::Error::other)? {
-                Decoded::Frame { frame, consumed } => {
-                    self.buf.drain(..consumed);
-                    if let Frame::Message(message) = frame {
-                        return Ok(message);
-                    }
-                }
-                Decoded::NeedMore(_) => {
-                    let mut more = [0; 4096];
-                    let n = self.stream.read(&mut more)?;
-                    if n == 0 {
-                        return Err(std::io::ErrorKind::UnexpectedEof.into());
-                    }
-                    self.buf.extend_from_slice(&more[..n]);
-                }
-            }
-        }
-    }
-}
-
-/// A peer that has no metadata, and names `named` by peer exchange this many times, at once; tells when it is left.
-fn gossip(named: SocketAddr, times: usize) -> (SocketAddr, std::sync::mpsc::Receiver<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let local = listener.local_addr().unwrap();
-    let (left, wait) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let said = ExtensionHandshake {
-            extensions: vec![("ut_pex".to_owned(), 9)],
-            ..ExtensionHandshake::default()
-        };
-        let mut peer = Fake::meet(stream, &said).unwrap();
-        let added = vec![(named, PexFlags::default())];
-        let payload = PexMessage { added, dropped: Vec::new() }.encode();
-        for _ in 0..times {
-            // Fails when the other side has enough of it, which is what the end of hearing tells too.
-            let _ = peer.say(&Message::Extended { id: 1, payload: payload.clone().into() });
-        }
-        while peer.hear().is_ok() {}
-        // Fails only if the test is over.
-        let _ = left.send(());
-    });
-    (local, wait)
 }
 
 #[test]
@@ -222,21 +90,6 @@ fn what_was_fetched_is_kept_and_needs_nobody_the_next_time() {
         assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
         assert_eq!(found.metainfo.trackers, [magnet.trackers]);
         second.shutdown().await;
-    });
-}
-
-#[test]
-fn liars_do_not_keep_the_truth_from_coming() {
-    run(async {
-        let sample = sample();
-        let (seed, _torrent) = sample.seed().await;
-        let peers = [liar(&sample), liar(&sample), addr(&seed), liar(&sample)];
-        let leech = session(None);
-        let found = resolve(&leech, link(&sample, &peers), 50).await.unwrap();
-        assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
-        assert!(found.peers.contains(&addr(&seed)));
-        leech.shutdown().await;
-        seed.shutdown().await;
     });
 }
 
@@ -356,24 +209,6 @@ fn a_peer_without_metadata_names_one_that_has_it() {
 }
 
 #[test]
-fn a_peer_that_floods_with_exchange_messages_is_left() {
-    run(async {
-        let sample = sample();
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let ((once, stays), (flood, left)) = (gossip(nobody, 1), gossip(nobody, 50));
-        let leech = session(None);
-        let mut waiting = leech.resolve(link(&sample, &[once, flood]), ResolveConfig::default());
-        let heard = tokio::task::spawn_blocking(move || left.recv_timeout(Duration::from_secs(20)));
-        tokio::select! {
-            heard = heard => heard.unwrap().unwrap(),
-            _ = waiting.outcome() => panic!("nobody has it"),
-        }
-        assert!(stays.try_recv().is_err(), "who keeps to the rules may stay");
-        leech.shutdown().await;
-    });
-}
-
-#[test]
 fn a_seed_that_dials_us_is_enough() {
     run(async {
         let sample = sample();
@@ -391,5 +226,30 @@ fn a_seed_that_dials_us_is_enough() {
         assert_eq!(found.peers, [addr(&seed)], "where it listens, not where it dialled from");
         leech.shutdown().await;
         seed.shutdown().await;
+    });
+}
+
+#[test]
+fn a_peer_that_answers_with_the_other_hash_of_a_hybrid_is_heard() {
+    run(async {
+        let sample = sample_of(Kind::Hybrid);
+        let info = sample.metainfo.info.clone();
+        let hashes = info.hashes();
+        let other = hashes.v2().unwrap().truncated();
+        let peer = move |stream| {
+            let len = u32::try_from(info.raw().len()).unwrap();
+            let mut peer = Fake::meet(stream, &has_metadata(len), Some(other))?;
+            loop {
+                peer.give(info.raw())?;
+            }
+        };
+        for known in [hashes, InfoHashes::v1_only(hashes.v1().unwrap())] {
+            let leech = session(None);
+            let mut magnet = link(&sample, &[fake(peer.clone())]);
+            magnet.hashes = known;
+            let found = resolve(&leech, magnet, 20).await.unwrap();
+            assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
+            leech.shutdown().await;
+        }
     });
 }

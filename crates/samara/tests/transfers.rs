@@ -265,6 +265,8 @@ fn a_link_that_leads_nowhere_says_how_far_it_came() {
     for (bad, part) in [
         ("xt=urn:btih:xyz", "xt=urn:btih:xyz"),
         ("dn=a", "xt"),
+        ("xt=urn:btmh:1220abcd", "`xt=urn:btmh:1220abcd`: a v2 info-hash"),
+        (&format!("xt=urn:btih:{hash}&xt=urn:btih:{}", hash.replace('0', "1")), "in `xt`"),
         (&format!("xt=urn:btih:{hash}&so=4-2"), "so=4-2"),
     ] {
         let ran = home.run(&["download", &format!("magnet:?{bad}")]);

@@ -8,7 +8,7 @@ use crate::listen::{HANDSHAKE_TIMEOUT, Incoming};
 use crate::shard::ShardEnv;
 use samara_swarm::metadata::{FetchKey, UT_METADATA_ID};
 use samara_swarm::pex::UT_PEX_ID;
-use samara_wire::id::{PeerId, WireHash};
+use samara_wire::id::{InfoHashes, PeerId, WireHash};
 use samara_wire::metainfo::merkle::Hash;
 use samara_wire::peer::extension::{ExtensionHandshake, HANDSHAKE_ID};
 use samara_wire::peer::frame::{Decoded, Frame, FrameDecoder};
@@ -40,8 +40,8 @@ const READ: usize = 16 << 10;
 
 /// What a connection has to tell.
 pub(super) enum Said {
-    /// The handshake is done.
-    Connected(PeerId),
+    /// The handshake is done. The hash is that by which the peer calls the torrent.
+    Connected(PeerId, WireHash),
     /// What the peer can do; nothing, if it does not speak the extension protocol.
     Extensions(Box<ExtensionHandshake>),
     /// A message of `ut_metadata`.
@@ -71,6 +71,8 @@ pub(super) struct Connection {
     pub(super) key: FetchKey,
     pub(super) addr: SocketAddr,
     pub(super) hash: WireHash,
+    /// The torrent, as far as it is known.
+    pub(super) hashes: InfoHashes,
     pub(super) way: Way,
     /// Waits when the driver is busy, and so does then the peer.
     pub(super) tell: mpsc::Sender<(FetchKey, Said)>,
@@ -103,7 +105,7 @@ impl Connection {
         if theirs.peer_id == shared.peer_id {
             return Err(io::Error::other("it is ourselves"));
         }
-        self.say(Said::Connected(theirs.peer_id)).await;
+        self.say(Said::Connected(theirs.peer_id, theirs.info_hash)).await;
         if !theirs.reserved.extended() {
             self.say(Said::Extensions(Box::default())).await;
             return Ok(());
@@ -121,7 +123,10 @@ impl Connection {
         let from = shared.bind_for(self.addr);
         let from = from.map_err(|_| io::Error::other("no address to connect from"))?;
         let stream = connect(self.addr, from, CONNECT_TIMEOUT).await?;
-        let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&stream, ours)).await??;
+        // Of a link that names a v1 hash nobody knows yet whether there is another; what comes is proven anyway.
+        let hashes = self.hashes;
+        let meant = |hash: &WireHash| hashes.v2().is_none() || hashes.matches(hash);
+        let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&stream, ours, meant)).await??;
         drop(half_open);
         Ok((stream, theirs, place))
     }

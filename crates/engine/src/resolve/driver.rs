@@ -99,7 +99,7 @@ impl Driver {
         let hints = magnet.peers.clone();
         errands.spawn_local(async move { Arrival::Peers(look_up(&hints).await) });
         let (tell, told) = mpsc::channel(MAX_CONNECTIONS);
-        let mut links = Links::new(Rc::clone(&env), magnet.hashes.wire(), tell);
+        let mut links = Links::new(Rc::clone(&env), magnet.hashes, tell);
         let given = config.peers.iter().take(MAX_GIVEN_PEERS).copied();
         links.learn(now, PeerSource::User, given);
         let (come_in, newcomers) = mpsc::channel(MAX_WAITING);
@@ -170,10 +170,9 @@ impl Driver {
     fn turn_to_layers(&mut self, info: &Info, fetch: LayerFetch) {
         let (now, shared) = (self.env.now(), &self.env.shared);
         let hashes = info.hashes();
-        let name = hashes.v2().map_or(hashes.wire(), |v2| v2.truncated());
         self.work = fetch.into();
         self.door = shared.doors.open(hashes, &self.come_in);
-        for key in self.links.rename(now, name) {
+        for key in self.links.rename(now, hashes) {
             self.work.handle_connected(now, key);
         }
     }
@@ -269,8 +268,8 @@ impl Driver {
             return;
         }
         match said {
-            Said::Connected(peer_id) => {
-                if self.links.on_connected(now, key, peer_id) && self.links.is_by_name(key) {
+            Said::Connected(peer_id, hash) => {
+                if self.links.on_connected(now, key, peer_id, hash) && self.links.is_by_name(key) {
                     self.work.handle_connected(now, key);
                 }
             }

@@ -11,7 +11,7 @@ use samara_swarm::metadata::{FetchFault, FetchKey};
 use samara_swarm::peer_list::{PeerList, PeerListConfig};
 use samara_swarm::pex::PexIntake;
 use samara_swarm::torrent::PeerSource;
-use samara_wire::id::{PeerId, WireHash};
+use samara_wire::id::{InfoHashes, PeerId, WireHash};
 use samara_wire::peer::extension::ExtensionHandshake;
 use samara_wire::peer::message::Message;
 use samara_wire::peer::ut_pex;
@@ -42,6 +42,7 @@ const LINGER_AT_LEAST: Duration = Duration::from_secs(5);
 
 pub(super) struct Links {
     env: Rc<ShardEnv>,
+    hashes: InfoHashes,
     /// By which the torrent is called in handshakes.
     hash: WireHash,
     peer_list: PeerList,
@@ -92,12 +93,13 @@ fn new_peer_list() -> PeerList {
 impl Links {
     pub(super) fn new(
         env: Rc<ShardEnv>,
-        hash: WireHash,
+        hashes: InfoHashes,
         tell: mpsc::Sender<(FetchKey, Said)>,
     ) -> Self {
         Self {
             env,
-            hash,
+            hashes,
+            hash: hashes.wire(),
             peer_list: new_peer_list(),
             named: BTreeSet::new(),
             by_key: BTreeMap::new(),
@@ -212,8 +214,8 @@ impl Links {
         self.next_key += 1;
         let (send, messages) = mpsc::unbounded_channel();
         let incoming = matches!(way, Way::Accept(_));
-        let (env, tell) = (Rc::clone(&self.env), self.tell.clone());
-        let connection = Connection { env, key, addr, hash, way, tell, send: messages };
+        let (env, tell, hashes) = (Rc::clone(&self.env), self.tell.clone(), self.hashes);
+        let connection = Connection { env, key, addr, hash, hashes, way, tell, send: messages };
         let task = self.tasks.spawn_local(connection.run());
         let link = Link {
             addr,
@@ -230,9 +232,15 @@ impl Links {
     }
 
     /// The handshake is done. Whether the connection is of use: of two with the same peer one is closed.
-    pub(super) fn on_connected(&mut self, now: Instant, key: FetchKey, peer_id: PeerId) -> bool {
+    pub(super) fn on_connected(
+        &mut self,
+        now: Instant,
+        key: FetchKey,
+        peer_id: PeerId,
+        hash: WireHash,
+    ) -> bool {
         let Some(link) = self.by_key.get_mut(&key) else { return false };
-        link.peer_id = Some(peer_id);
+        (link.peer_id, link.hash) = (Some(peer_id), hash);
         let (addr, incoming) = (link.addr, link.incoming);
         self.peer_list.on_connected(now, addr, !incoming);
         // Ids are no secret: from elsewhere it may be somebody who only calls itself so.
@@ -350,10 +358,11 @@ impl Links {
         }
     }
 
-    /// From now on the torrent is called `hash`. Those who know it by that name stay, and are told of; the others may know
+    /// From now on the torrent is called by its v2 hash. Those who know it by that name stay, and are told of; the others may know
     /// only half of a hybrid torrent, and are dialled again.
-    pub(super) fn rename(&mut self, now: Instant, hash: WireHash) -> Vec<FetchKey> {
-        self.hash = hash;
+    pub(super) fn rename(&mut self, now: Instant, hashes: InfoHashes) -> Vec<FetchKey> {
+        let hash = hashes.v2().map_or(hashes.wire(), |v2| v2.truncated());
+        (self.hashes, self.hash) = (hashes, hash);
         self.fates.clear();
         let (mut stay, mut leave) = (Vec::new(), Vec::new());
         for (key, link) in &mut self.by_key {

@@ -1,6 +1,8 @@
 //! What the tests of whole sessions have in common: torrents made of known bytes, sessions on loopback.
 #![allow(dead_code, clippy::unwrap_used, reason = "test code; each test file uses its part")]
 
+pub(crate) mod fake;
+
 use samara_engine::create::{CreateConfig, CreateProgress, Kind, create};
 use samara_engine::wire::metainfo::Metainfo;
 use samara_engine::{AddTorrent, Existing, Session, SessionConfig, State, Torrent, TorrentStatus};

@@ -45,6 +45,8 @@ pub struct SessionConfig {
 pub struct DhtConfig {
     /// Nodes by which to join when no others are known, as `HOST:PORT`.
     pub routers: Vec<String>,
+    /// Only ask: answer nobody and be remembered by nobody (BEP 43), as is decent for a session of seconds.
+    pub read_only: bool,
 }
 
 impl Default for DhtConfig {
@@ -56,7 +58,7 @@ impl Default for DhtConfig {
             "router.utorrent.com:6881",
             "dht.transmissionbt.com:6881",
         ];
-        Self { routers: routers.map(str::to_owned).to_vec() }
+        Self { routers: routers.map(str::to_owned).to_vec(), read_only: false }
     }
 }
 

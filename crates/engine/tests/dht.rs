@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A session that joins the DHT by these nodes.
 fn node(routers: &[SocketAddr], state_dir: Option<&Path>) -> Session {
     let routers = routers.iter().map(ToString::to_string).collect();
-    let dht = Some(DhtConfig { routers });
+    let dht = Some(DhtConfig { routers, ..DhtConfig::default() });
     Session::start(SessionConfig { dht, ..config(state_dir) }).unwrap()
 }
 

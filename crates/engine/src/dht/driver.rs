@@ -180,6 +180,7 @@ impl Driver {
             let config = DhtConfig {
                 saved,
                 routers: addrs.iter().filter(|addr| family.is_of(addr.ip())).copied().collect(),
+                read_only: chosen.read_only,
                 want_other_family: both,
                 ..DhtConfig::new(family, random_seed()?)
             };

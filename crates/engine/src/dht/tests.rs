@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 fn config(routers: &[&str]) -> SessionConfig {
     SessionConfig {
         bind: vec![Ipv4Addr::LOCALHOST.into()],
-        dht: Some(DhtConfig { routers: routers.iter().map(|r| (*r).to_owned()).collect() }),
+        dht: Some(DhtConfig {
+            routers: routers.iter().map(|r| (*r).to_owned()).collect(),
+            ..DhtConfig::default()
+        }),
         local_discovery: false,
         ..SessionConfig::default()
     }

@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure, said};
 use crate::output::clean;
 use crate::suggest;
 use samara_engine::probe;
-use samara_engine::wire::magnet::Magnet;
+use samara_engine::wire::magnet::{Magnet, MagnetLink};
 use samara_engine::wire::metainfo::{Metainfo, MetainfoError};
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,17 +22,19 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum Source {
     /// A torrent, at hand.
     Torrent(Box<Metainfo>),
-    /// A torrent whose metadata is yet to be found.
-    Magnet(Box<Magnet>),
+    /// A torrent whose metadata is yet to be found, or an item that says which.
+    Magnet(Box<MagnetLink>),
 }
 
 /// The torrent, magnet link or info-hash that `source` is.
 pub(crate) fn open(source: &str) -> Result<Source, Failure> {
     if is_link(source) {
-        return link(source).map(|magnet| Source::Magnet(Box::new(magnet)));
+        return link(source).map(|link| Source::Magnet(Box::new(link)));
     }
     match Magnet::from_info_hash(source) {
-        Ok(magnet) if !Path::new(source).exists() => Ok(Source::Magnet(Box::new(magnet))),
+        Ok(magnet) if !Path::new(source).exists() => {
+            Ok(Source::Magnet(Box::new(MagnetLink::Torrent(magnet))))
+        }
         _ => load(source).map(|metainfo| Source::Torrent(Box::new(metainfo))),
     }
 }
@@ -42,8 +44,8 @@ fn is_link(source: &str) -> bool {
     scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet"))
 }
 
-fn link(source: &str) -> Result<Magnet, Failure> {
-    Magnet::parse(source).map_err(|e| {
+fn link(source: &str) -> Result<MagnetLink, Failure> {
+    MagnetLink::parse(source).map_err(|e| {
         Failure::new(Exit::BadTorrent, e.to_string())
             .hint("copy the whole link; in a shell it has to stand in single quotes")
     })

@@ -44,6 +44,7 @@ pub(crate) const ALL: &[Examples] = &[
     HANDSHAKE,
     PIECE,
     TRACKER,
+    DHT,
     DEMO,
     CONFIG,
     COMPLETIONS,
@@ -84,6 +85,18 @@ pub(crate) const TRACKER: Examples = Examples(&[
     (
         "For two torrents only, asked for every minute",
         "samara tracker --port 8000 --interval 1m --allow film.torrent --allow album.torrent",
+    ),
+]);
+pub(crate) const DHT: Examples = Examples(&[
+    ("A key, and a link that always leads to the newest torrent", "samara dht keygen -o news.key"),
+    (
+        "Publish one under it; again for the next",
+        "samara dht put --torrent news.torrent --key-file news.key",
+    ),
+    ("Who has this torrent?", "samara dht peers 0123456789abcdef0123456789abcdef01234567"),
+    (
+        "A DHT of your own: the first node; others name it",
+        "samara dht node --bind 192.0.2.1 --port 7000",
     ),
 ]);
 pub(crate) const CREATE: Examples = Examples(&[

@@ -1,10 +1,14 @@
 //! The command line, defined once: parser, help, completions and man page all come from these types.
 
+mod dht;
 mod examples;
 mod overview;
 mod torrents;
 mod transfers;
 
+pub(crate) use dht::{
+    DhtArgs, DhtCommand, DhtGetArgs, DhtNetworkArgs, DhtNodeArgs, DhtPeersArgs, DhtPutArgs,
+};
 pub(crate) use overview::command;
 pub(crate) use torrents::{
     ConfigArgs, CreateArgs, DecodeArgs, HandshakeArgs, InfoArgs, MagnetArgs, MagnetCommand,
@@ -89,6 +93,7 @@ pub(crate) enum Command {
     Handshake(HandshakeArgs),
     Piece(PieceArgs),
     Tracker(TrackerArgs),
+    Dht(DhtArgs),
     Demo(DemoArgs),
     Config(ConfigArgs),
     /// Print a completion script for a shell

@@ -7,7 +7,7 @@ use clap::CommandFactory;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Transfer", &["download", "seed", "share"]),
     ("Torrent files", &["create", "info", "magnet", "verify", "decode"]),
-    ("Network", &["peers", "scrape", "handshake", "piece", "tracker"]),
+    ("Network", &["peers", "scrape", "handshake", "piece", "tracker", "dht"]),
     ("Program", &["demo", "config", "completions", "man"]),
 ];
 

@@ -8,6 +8,7 @@ use crate::args::DecodeArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, is_unsafe};
 use crate::source;
+use crate::units::hex;
 use samara_engine::wire::bencode::{self, BencodeError, Limits, Strictness, Value};
 use std::io::{self, BufWriter, Write};
 
@@ -35,6 +36,14 @@ pub(crate) fn run(args: &DecodeArgs, out: Output) -> Result<Exit, Failure> {
     writer.to.write_all(if out.json { b"}\n" } else { b"\n" })?;
     writer.to.flush()?;
     Ok(Exit::Done)
+}
+
+/// A bencoded value as JSON in one line; `None` if it is no bencode.
+pub(super) fn compact(bytes: &[u8]) -> Option<String> {
+    let doc = bencode::parse(bytes, Limits::WIRE).ok()?;
+    let mut writer = Writer { to: Vec::new(), pretty: false, full: true, depth: 0 };
+    writer.value(doc.root()).ok()?;
+    String::from_utf8(writer.to).ok()
 }
 
 fn refused(args: &DecodeArgs, bytes: &[u8], error: BencodeError) -> Failure {
@@ -134,18 +143,9 @@ impl<W: Write> Writer<W> {
 }
 
 /// The text, if it is UTF-8 that a terminal can be shown (JSON escapes line ends and tabs).
-fn readable(bytes: &[u8]) -> Option<&str> {
+pub(super) fn readable(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     text.chars().all(|c| !is_unsafe(c) || matches!(c, '\n' | '\r' | '\t')).then_some(text)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

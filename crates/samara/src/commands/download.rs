@@ -9,7 +9,7 @@ use crate::selection;
 use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::source::{self, Source};
-use samara_engine::wire::magnet::Magnet;
+use samara_engine::wire::magnet::{Magnet, MagnetLink};
 use samara_engine::wire::metainfo::Metainfo;
 use samara_engine::{AddTorrent, ResolveConfig, Resolved};
 use std::fs;
@@ -92,7 +92,7 @@ impl From<(Magnet, Resolved)> for Item {
 }
 
 /// All torrents at hand, each once, and the links whose torrents are yet to be found.
-fn open(sources: &[String], out: Output) -> Result<(Vec<Item>, Vec<Magnet>), Failure> {
+fn open(sources: &[String], out: Output) -> Result<(Vec<Item>, Vec<MagnetLink>), Failure> {
     let (mut items, mut links) = (Vec::new(), Vec::new());
     for source in sources {
         match source::open(source)? {
@@ -100,7 +100,7 @@ fn open(sources: &[String], out: Output) -> Result<(Vec<Item>, Vec<Magnet>), Fai
                 let item = Item { metainfo: *metainfo, select: Vec::new(), peers: Vec::new() };
                 push(&mut items, item, out);
             }
-            Source::Magnet(magnet) => links.push(*magnet),
+            Source::Magnet(link) => links.push(*link),
         }
     }
     Ok((items, links))

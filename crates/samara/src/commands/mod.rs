@@ -5,8 +5,10 @@ mod config;
 mod create;
 mod decode;
 mod demo;
+mod dht;
 mod download;
 mod drive;
+mod follow;
 mod handshake;
 mod info;
 mod job;
@@ -45,6 +47,7 @@ pub(crate) fn run(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Seed(args) => seed::run(&args, &context),
         Command::Share(args) => share::run(&args, &context),
         Command::Tracker(args) => tracker::run(&args, &context),
+        Command::Dht(args) => dht::run(&args, &context),
         Command::Demo(args) => demo::run(&args, &context),
         Command::Magnet(args) => magnet::run(&args, &context),
         Command::Peers(args) => peers::run(&args, &context),

@@ -1,14 +1,14 @@
 //! Magnet links: `samara magnet resolve`, and what `download` does before it knows what to download.
 
 use super::create::write;
-use super::{Context, runtime, session};
+use super::{Context, follow, runtime, session};
 use crate::args::ResolveArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, clean};
 use crate::signals::Signals;
 use crate::source::{self, Source};
 use crate::units;
-use samara_engine::wire::magnet::Magnet;
+use samara_engine::wire::magnet::{Magnet, MagnetLink};
 use samara_engine::wire::metainfo::Metainfo;
 use samara_engine::{ResolveConfig, ResolveError, ResolveStatus, Resolved, Resolving, Session};
 use serde_json::json;
@@ -25,8 +25,8 @@ pub(crate) const USUAL_TIMEOUT: Duration = Duration::from_secs(600);
 /// Fetches what a link names and writes it as a `.torrent` file.
 pub(crate) fn run(args: &ResolveArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
-    let magnet = match source::open(&args.link)? {
-        Source::Magnet(magnet) => *magnet,
+    let link = match source::open(&args.link)? {
+        Source::Magnet(link) => *link,
         Source::Torrent(_) => {
             let what = format!("{} is a torrent already", source::shown(&args.link));
             return Err(Failure::new(Exit::Usage, what).hint("its link: samara magnet TORRENT"));
@@ -43,11 +43,10 @@ pub(crate) fn run(args: &ResolveArgs, context: &Context) -> Result<Exit, Failure
         let timeout = args.timeout.unwrap_or(USUAL_TIMEOUT);
         // A hybrid torrent can do without its piece layers, a file cannot.
         let config = ResolveConfig { peers, timeout, stay: false, layers: true };
-        let resolving = session.resolve(magnet.clone(), config);
-        let outcome = watch(resolving, &magnet, &mut signals, out).await;
+        let outcome = all(&session, vec![link], config, &mut signals, out).await;
         session.shutdown().await;
-        match outcome? {
-            Some(found) => save(&found.metainfo, args, out),
+        match outcome?.and_then(|mut found| found.pop()) {
+            Some((_, found)) => save(&found.metainfo, args, out),
             None => Ok(Exit::Interrupted),
         }
     })
@@ -92,11 +91,18 @@ fn save(metainfo: &Metainfo, args: &ResolveArgs, out: Output) -> Result<Exit, Fa
 /// Links on their way, all at the same time; `None` if somebody says stop.
 pub(crate) async fn all(
     session: &Session,
-    links: Vec<Magnet>,
-    config: ResolveConfig,
+    links: Vec<MagnetLink>,
+    mut config: ResolveConfig,
     signals: &mut Signals,
     out: Output,
 ) -> Result<Option<Vec<(Magnet, Resolved)>>, Failure> {
+    let (begun, timeout) = (Instant::now(), config.timeout);
+    let follows = links.iter().any(|link| matches!(link, MagnetLink::Mutable(_)));
+    let links = follow::all(session, links, timeout, signals, out).await?;
+    let Some(links) = links else { return Ok(None) };
+    if follows {
+        config.timeout = timeout.saturating_sub(begun.elapsed());
+    }
     let begin = |magnet: Magnet| (session.resolve(magnet.clone(), config.clone()), magnet);
     let under_way: Vec<_> = links.into_iter().map(begin).collect();
     let mut found = Vec::new();

@@ -8,6 +8,7 @@ use crate::source::{self, Source};
 use crate::units;
 use samara_engine::probe;
 use samara_engine::wire::id::WireHash;
+use samara_engine::wire::magnet::MagnetLink;
 use samara_engine::wire::tracker::ScrapeStats;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -66,7 +67,12 @@ fn questions(args: &ScrapeArgs) -> Result<Questions, Failure> {
                 let hash = metainfo.info.hashes().wire();
                 (metainfo.info.name().to_owned(), hash, metainfo.trackers.concat())
             }
-            Source::Magnet(magnet) => {
+            Source::Magnet(link) => {
+                let MagnetLink::Torrent(magnet) = *link else {
+                    let what = format!("{} names no torrent, only an item", source::shown(given));
+                    return Err(Failure::new(Exit::Usage, what)
+                        .hint("see what it points to: samara dht get --key KEY"));
+                };
                 let hash = magnet.hashes.wire();
                 (magnet.name.unwrap_or_else(|| hash.to_string()), hash, magnet.trackers)
             }

@@ -77,17 +77,21 @@ fn no_endpoint(text: &str) -> Failure {
         .hint("for example 192.0.2.7:6881 or [2001:db8::7]:6881")
 }
 
+/// Whether each is HOST:PORT.
+pub(crate) fn check_endpoints(nodes: &[String]) -> Result<(), Failure> {
+    let wrong = nodes.iter().find(|node| !is_endpoint(node));
+    wrong.map_or(Ok(()), |wrong| Err(no_endpoint(wrong)))
+}
+
 /// How to take part in the DHT. Nodes named on the command line stand above those of the settings, and either above the public
 /// ones.
 fn dht(args: &NetworkArgs, settings: &Settings) -> Result<Option<DhtConfig>, Failure> {
-    if let Some(wrong) = args.dht_nodes.iter().find(|node| !is_endpoint(node)) {
-        return Err(no_endpoint(wrong));
-    }
+    check_endpoints(&args.dht_nodes)?;
     let named = [&args.dht_nodes, &settings.dht_nodes].into_iter().find(|nodes| !nodes.is_empty());
     // Who names a node wants the DHT, whatever the settings say.
     let wanted = !args.no_dht && (settings.dht || !args.dht_nodes.is_empty());
     let config = || match named {
-        Some(routers) => DhtConfig { routers: routers.clone() },
+        Some(routers) => DhtConfig { routers: routers.clone(), ..DhtConfig::default() },
         None => DhtConfig::default(),
     };
     Ok(wanted.then(config))

@@ -316,10 +316,11 @@ impl Announcer {
         self.used().iter().map(|t| t.status(self.hungry))
     }
 
-    /// Whether an answer to the announce is of interest.
+    /// What the announce tells, if an answer to it is of interest.
     #[must_use]
-    pub fn awaits(&self, id: AnnounceId) -> bool {
-        self.index_of(id).is_some()
+    pub fn awaited_event(&self, id: AnnounceId) -> Option<AnnounceEvent> {
+        let pending = self.trackers[self.index_of(id)?].pending;
+        pending.map(|pending| pending.event)
     }
 
     fn index_of(&self, id: AnnounceId) -> Option<usize> {

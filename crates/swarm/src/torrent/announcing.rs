@@ -9,8 +9,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use samara_wire::time::Instant;
-use samara_wire::tracker::AnnounceResponse;
 use samara_wire::tracker::http::Retry;
+use samara_wire::tracker::{AnnounceEvent, AnnounceResponse};
 
 /// With fewer connections than this a download asks its trackers as early as they allow.
 const HUNGRY_BELOW: usize = 5;
@@ -24,7 +24,12 @@ impl Torrent {
         response: AnnounceResponse,
         out: &mut Outbox,
     ) {
+        let event = self.announcer.awaited_event(id);
         let Some(url) = self.announcer.on_response(now, id, &response) else { return };
+        if event == Some(AnnounceEvent::Stopped) {
+            // Nothing the user should hear of, least of all if the tracker was removed.
+            return self.drive_announcer(now, out);
+        }
         let url = url.to_owned();
         if let Some(ip) = response.external_ip {
             self.on_external_ip(now, ip);
@@ -71,7 +76,7 @@ impl Torrent {
     /// more must not be made: the tracker may have been told since that we stopped.
     #[must_use]
     pub fn awaits_announce(&self, id: AnnounceId) -> bool {
-        self.announcer.awaits(id)
+        self.announcer.awaited_event(id).is_some()
     }
 
     /// An announce failed; `error` is in words for a user, `retry` what the tracker said of another try.
@@ -83,9 +88,12 @@ impl Torrent {
         retry: Option<Retry>,
         out: &mut Outbox,
     ) {
+        let event = self.announcer.awaited_event(id);
         let Some(url) = self.announcer.on_failure(now, id, &error, retry) else { return };
         let url = url.to_owned();
-        out.push(Effect::Event(Event::TrackerFailed { url, error }));
+        if event != Some(AnnounceEvent::Stopped) {
+            out.push(Effect::Event(Event::TrackerFailed { url, error }));
+        }
         self.drive_announcer(now, out);
     }
 

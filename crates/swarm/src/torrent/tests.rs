@@ -8,6 +8,7 @@ use samara_wire::peer::handshake::Reserved;
 use samara_wire::peer::message::Message;
 use samara_wire::time::Duration;
 
+mod announcing;
 mod exchange;
 mod hashes;
 mod seeking;

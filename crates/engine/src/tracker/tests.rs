@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 mod families;
+mod floods;
 mod scrape;
 
 const TIME: Duration = Duration::from_secs(20);

@@ -1,6 +1,7 @@
 //! The HTTP side: announce, scrape, files and a page for people. GET and HEAD only; nothing a client sends is
 //! read but the request line and headers.
 
+use super::household::household;
 use super::{Shared, page};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -81,8 +82,8 @@ pub(super) async fn listen(
             Ok((stream, from)) => {
                 let ip = from.ip().to_canonical();
                 // Beyond the limits a connection is closed at once.
-                if let Some(counted) = limits.admit(ip) {
-                    tokio::spawn(serve(shared.clone(), counted, stream));
+                if let Some(counted) = limits.admit(household(ip)) {
+                    tokio::spawn(serve(shared.clone(), counted, ip, stream));
                 }
             }
             Err(error) => {
@@ -94,8 +95,7 @@ pub(super) async fn listen(
     }
 }
 
-async fn serve(shared: Arc<Shared>, counted: Counted, stream: TcpStream) {
-    let ip = counted.ip;
+async fn serve(shared: Arc<Shared>, _counted: Counted, ip: IpAddr, stream: TcpStream) {
     let service = service_fn(|request: Request<Incoming>| {
         let response = respond(&shared, shared.now(), ip, request.method(), request.uri());
         std::future::ready(Ok::<_, Infallible>(response))

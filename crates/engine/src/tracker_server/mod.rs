@@ -4,6 +4,7 @@
 //! | part | decides |
 //! | --- | --- |
 //! | [`store`] | who is in which swarm and whom an announcer is told of; no I/O, no clock |
+//! | [`household`] | what counts as one address: of IPv6 a whole /64 |
 //! | [`cookie`] | connection ids of UDP that cannot be forged |
 //! | [`http`], [`udp`] | what is answered to a request or a datagram |
 //! | this file | sockets, and the thread that serves them |
@@ -12,6 +13,7 @@
 //! connections in all and for each address, the size and time of a request.
 
 mod cookie;
+mod household;
 mod http;
 mod page;
 mod store;

@@ -5,6 +5,7 @@
 //! is worth its place. Peers are known by their address and port, so nobody can remove or replace another's
 //! entry without sending from its address.
 
+use super::household::household;
 use samara_swarm::rng::Rng;
 use samara_wire::id::{PeerId, WireHash};
 use samara_wire::time::Instant;
@@ -23,7 +24,7 @@ pub(super) struct StoreConfig {
     pub(super) allow: BTreeSet<WireHash>,
     /// Torrents at most.
     pub(super) max_torrents: usize,
-    /// Peers at most, in all, in one torrent, and from one address.
+    /// Peers at most, in all, in one torrent, and from one address (of IPv6, from one /64).
     pub(super) max_peers: usize,
     pub(super) max_peers_per_torrent: usize,
     pub(super) max_peers_per_ip: usize,
@@ -164,7 +165,7 @@ impl Store {
         let known = swarm.and_then(|swarm| swarm.peers.get(&announcer));
         let was_leech = known.is_some_and(|peer| !peer.seed);
         if known.is_none() {
-            let from_ip = self.per_ip.get(&announcer.ip()).copied().unwrap_or(0);
+            let from_ip = self.per_ip.get(&household(announcer.ip())).copied().unwrap_or(0);
             if from_ip >= self.config.max_peers_per_ip {
                 return Err(Refusal::AddressFull);
             }
@@ -176,7 +177,7 @@ impl Store {
                 return Err(Refusal::Full);
             }
             self.total += 1;
-            *self.per_ip.entry(announcer.ip()).or_default() += 1;
+            *self.per_ip.entry(household(announcer.ip())).or_default() += 1;
         }
         let swarm = self.swarms.entry(hash).or_default();
         let seed = request.left == 0;
@@ -288,6 +289,7 @@ impl Swarm {
 }
 
 fn forget_ip(per_ip: &mut BTreeMap<IpAddr, usize>, ip: IpAddr) {
+    let ip = household(ip);
     if let Some(count) = per_ip.get_mut(&ip) {
         *count -= 1;
         if *count == 0 {

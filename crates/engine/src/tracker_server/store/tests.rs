@@ -97,6 +97,21 @@ fn everything_is_bounded() {
 }
 
 #[test]
+fn one_machine_with_a_million_addresses_is_one() {
+    let mut store = Store::new(StoreConfig { max_peers_per_ip: 6, ..config() }, 1);
+    let mut admitted = |ip: u128| {
+        let ip = IpAddr::V6(std::net::Ipv6Addr::from_bits(ip));
+        store.announce(at(0), ip, &request(A, 1, 1, Started), None).is_ok()
+    };
+    let net = 0x2001_0db8_0000_0001 << 64;
+    assert_eq!((0..100).filter(|host| admitted(net + host)).count(), 6);
+    assert!(admitted(net + (1 << 64)), "the neighbours are not to blame");
+    let stopped = request(A, 1, 1, Stopped);
+    store.announce(at(0), std::net::Ipv6Addr::from_bits(net).into(), &stopped, None).unwrap();
+    assert_eq!(store.per_ip.values().sum::<usize>(), store.total);
+}
+
+#[test]
 fn only_allowed_torrents_are_tracked() {
     let mut store = Store::new(StoreConfig { allow: [A].into(), ..config() }, 1);
     announce(&mut store, 0, "10.0.0.1", &request(A, 1, 1, Started));

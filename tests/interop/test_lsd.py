@@ -1,9 +1,11 @@
 """Local service discovery (BEP 14): peers that only multicast on the suite's own network can bring together."""
 
 import json
+import os
 import re
 import socket
 import struct
+import subprocess
 import threading
 
 import pytest
@@ -88,6 +90,56 @@ class Group:
 @pytest.fixture
 def group(lab):
     return lab.closing(Group())
+
+
+class Machine:
+    """A second machine: a network namespace that a cable of its own joins to the suite's."""
+
+    def __init__(self, lab):
+        self._holder = lab.start("machine", ["unshare", "--net", "sleep", "infinity"])
+        ours = os.readlink("/proc/self/ns/net")
+        wait_for("the other namespace", lambda: os.readlink(f"/proc/{self._holder.pid}/ns/net") != ours)
+        self.enter = ("nsenter", "-t", str(self._holder.pid), "-n")
+
+    def connect(self, lab, family):
+        """Ends of the cable get IPv4 addresses, or nothing but the link-local ones of IPv6."""
+        cable = f"cable{self._holder.pid}"
+        self._run("ip", "link", "add", cable, "type", "veth", "peer", "name", cable, "netns", str(self._holder.pid))
+        lab.closing(self)
+        for host, enter in ((1, ()), (2, self.enter)):
+            if family == socket.AF_INET:
+                self._run(*enter, "ip", "link", "set", cable, "addrgenmode", "none")
+                self._run(*enter, "ip", "address", "add", f"10.78.0.{host}/24", "dev", cable)
+            self._run(*enter, "ip", "link", "set", cable, "up")
+        for enter in ((), self.enter):
+            # An address of IPv6 cannot be used until it is known to be the only one.
+            probe = [*enter, "ip", "address", "show", "dev", cable]
+            wait_for("addresses", lambda p=probe: "inet" in (out := self._run(*p)) and "tentative" not in out)
+
+    def close(self):
+        self._run("ip", "link", "delete", f"cable{self._holder.pid}")
+
+    @staticmethod
+    def _run(*argv):
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(not net.has_multicast6(), reason="no veth devices here")
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6 link-local"])
+@pytest.mark.parametrize("first", ["cable", "programs"])
+def test_two_machines(lab, near, content, first, family):
+    """Bound to nothing, on whatever interfaces there are, and on those that come later: they are looked for each half minute."""
+    torrent = content.torrent(lab.private("t.torrent"))
+    machine, into = Machine(lab), lab.folder("into")
+    if first == "cable":
+        machine.connect(lab, family)
+    near.start(lab, "seed", torrent.path, "--data", content.root)
+    leech = near.start(lab, "download", torrent.path, "-o", into, "--no-seed", prefix=machine.enter)
+    if first == "programs":
+        leech.wait_line("it runs", lambda line: "downloading" in line, stream="err")
+        machine.connect(lab, family)
+    assert leech.wait_exit() == contract.DONE
+    assert not payloads.differences(content, into)
 
 
 @pytest.mark.parametrize("by", ["torrent", "magnet"])

@@ -21,8 +21,8 @@ use samara_swarm::torrent::PeerSource;
 use samara_wire::id::WireHash;
 use samara_wire::lsd::{LocalAnnounce, MAX_DATAGRAM};
 use schedule::Schedule;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -77,6 +77,8 @@ struct Local {
     cookie: String,
     situation: Situation,
     mouths: BTreeMap<Place, std::net::UdpSocket>,
+    /// Places that had a mouth, those of them that are still there.
+    known: BTreeSet<Place>,
     /// One for each interface and family.
     ears: BTreeMap<(u32, bool), AbortHandle>,
     tasks: JoinSet<()>,
@@ -95,6 +97,7 @@ impl Local {
             cookie,
             situation: Situation::default(),
             mouths: BTreeMap::new(),
+            known: BTreeSet::new(),
             ears: BTreeMap::new(),
             tasks: JoinSet::new(),
             tell,
@@ -161,11 +164,6 @@ impl Local {
         if old != self.situation {
             tracing::debug!(places = ?self.situation.places, "where local peers may be found");
             self.hearing.set_subnets(self.situation.subnets.clone());
-            // Links without a network of their own come and go with each container of this machine.
-            let mut new = self.situation.places.iter().filter(|place| !old.places.contains(place));
-            if old.places.is_empty() || new.any(|place| !network::is_link_local(place.ip)) {
-                self.schedule.renew(self.env.now());
-            }
         }
         self.open_and_close();
         let ignored = self.hearing.ignored;
@@ -177,6 +175,7 @@ impl Local {
     fn open_and_close(&mut self) {
         let places = &self.situation.places;
         self.mouths.retain(|place, _| places.contains(place));
+        self.known.retain(|place| places.contains(place));
         let ear_of = |place: &Place| (place.interface, place.ip.is_ipv6());
         self.ears.retain(|ear, task| {
             let stays = places.iter().any(|place| ear_of(place) == *ear) && !task.is_finished();
@@ -186,6 +185,7 @@ impl Local {
             stays
         });
         while self.tasks.try_join_next().is_some() {}
+        let mut is_news = false;
         for &place in places {
             if !self.ears.contains_key(&ear_of(&place)) {
                 let ear = network::ear(place).and_then(UdpSocket::from_std);
@@ -201,10 +201,17 @@ impl Local {
                 match network::mouth(place) {
                     Ok(mouth) => {
                         empty.insert(mouth);
+                        let is_new = self.known.insert(place);
+                        // Links without a network of their own come and go with each container of this machine.
+                        is_news |=
+                            is_new && (self.known.len() == 1 || !network::is_link_local(place.ip));
                     }
                     Err(error) => tracing::debug!(?place, %error, "cannot announce from here"),
                 }
             }
+        }
+        if is_news {
+            self.schedule.renew(self.env.now());
         }
     }
 }

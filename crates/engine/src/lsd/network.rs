@@ -71,7 +71,7 @@ fn choose(interfaces: &[Interface], bind: &[IpAddr]) -> Situation {
     let chosen: Vec<(Place, Subnet)> = if bind.is_empty() {
         speak_to_each_network(interfaces)
     } else {
-        bind.iter().filter_map(|ip| bound(interfaces, *ip)).collect()
+        bind.iter().flat_map(|ip| bound(interfaces, *ip)).collect()
     };
     let (places, subnets) = chosen.into_iter().take(MAX_PLACES).unzip();
     Situation { places, subnets }
@@ -99,11 +99,17 @@ fn speak_to_each_network(interfaces: &[Interface]) -> Vec<(Place, Subnet)> {
 }
 
 /// Where the address is that the user bound the session to: on the interface that bears it, or else on that whose network
-/// it is in, because a system may own a whole network.
-fn bound(interfaces: &[Interface], ip: IpAddr) -> Option<(Place, Subnet)> {
+/// it is in, because a system may own a whole network. The unspecified address means all of its family.
+fn bound(interfaces: &[Interface], ip: IpAddr) -> Vec<(Place, Subnet)> {
+    if ip.is_unspecified() {
+        let mut all = speak_to_each_network(interfaces);
+        all.retain(|(place, _)| place.ip.is_ipv4() == ip.is_ipv4());
+        return all;
+    }
     let fits = |i: &&Interface| i.ip() == ip || subnet(i).contains(ip);
-    let best = interfaces.iter().filter(fits).max_by_key(|i| (i.ip() == ip, subnet(i).prefix))?;
-    Some((Place { interface: best.index?, ip }, subnet(best)))
+    let best = interfaces.iter().filter(fits).max_by_key(|i| (i.ip() == ip, subnet(i).prefix));
+    let place = best.and_then(|i| Some((Place { interface: i.index?, ip }, subnet(i))));
+    place.into_iter().collect()
 }
 
 fn subnet(interface: &Interface) -> Subnet {
@@ -265,6 +271,8 @@ mod tests {
         let two = [(1, ip("127.0.0.1")), (1, ip("127.0.0.2"))];
         assert_eq!(places(&["127.0.0.1", "127.0.0.2"]), two);
         assert_eq!(places(&["203.0.113.1"]), []);
+        assert_eq!(places(&["0.0.0.0"]), [(2, ip("192.168.1.2")), (2, ip("10.0.0.2"))]);
+        assert_eq!(places(&["::"]), [(2, ip("2001:db8::2")), (3, ip("fe80::3"))]);
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl<P: Copy> Requests<P> {
             return None;
         }
         let request = self.open.remove(&number)?;
+        // No timer for what is answered.
+        for queue in [&mut self.to_be_slow, &mut self.to_end] {
+            while queue.front().is_some_and(|(_, number)| !self.open.contains_key(number)) {
+                queue.pop_front();
+            }
+        }
         self.patience.learn(now - request.sent);
         Some(request)
     }
@@ -156,6 +162,23 @@ mod tests {
         assert!(requests.answered(now, addr, &TransactionId::new(b"\x07").unwrap()).is_none());
         assert_eq!(requests.answered(now, addr, &transaction(7)).unwrap().purpose, 'a');
         assert!(requests.answered(now, addr, &transaction(7)).is_none(), "only once");
+    }
+
+    #[test]
+    fn what_is_answered_needs_no_timer() {
+        let start = Instant::from_secs(1);
+        let addr = SocketAddr::from(([1, 2, 3, 4], 5));
+        let mut requests = Requests::new();
+        for number in 1..4 {
+            let sent = start + Duration::from_millis(number.into());
+            requests.insert(number, Request { addr, id: None, purpose: 'a', sent });
+        }
+        requests.answered(start, addr, &transaction(2)).unwrap();
+        assert_eq!(requests.next_timeout(), Some(start + FIRST + Duration::from_millis(1)));
+        requests.answered(start, addr, &transaction(1)).unwrap();
+        assert_eq!(requests.next_timeout(), Some(start + FIRST + Duration::from_millis(3)));
+        requests.answered(start, addr, &transaction(3)).unwrap();
+        assert_eq!(requests.next_timeout(), None);
     }
 
     #[test]

@@ -92,6 +92,7 @@ struct Machine {
     nature: Nature,
     /// Behind a NAT: to whom it has sent something, and when.
     nat: Option<BTreeMap<SocketAddr, Instant>>,
+    /// When it is to be looked at next; it may be too soon, never too late.
     timer: Option<Instant>,
 }
 
@@ -217,9 +218,15 @@ impl DhtWorld {
         match happening {
             Happening::Start(n) => self.call(n, |dht, now, out| dht.handle_start(now, out)),
             Happening::Timer(n) => {
-                let due = self.machines[n].as_ref().is_some_and(|m| m.timer == Some(self.now));
-                if due {
-                    self.call(n, |dht, now, out| dht.handle_timeout(now, out));
+                let Some(machine) = &mut self.machines[n] else { return };
+                if machine.timer == Some(self.now) {
+                    machine.timer = None;
+                    let due = machine.dht.next_timeout().is_some_and(|at| at <= self.now);
+                    self.call(n, |dht, now, out| {
+                        if due {
+                            dht.handle_timeout(now, out);
+                        }
+                    });
                 }
             }
             Happening::Deliver { from, to, datagram } => self.deliver(from, to, &datagram),
@@ -292,16 +299,13 @@ impl DhtWorld {
         let Some(machine) = self.machines[n].as_mut() else { return };
         let mut out = std::mem::take(&mut self.out);
         f(&mut machine.dht, self.now, &mut out);
-        let timer = machine.dht.next_timeout().map(|at| at.max(self.now));
-        let moved = timer != machine.timer || timer == Some(self.now);
-        machine.timer = timer;
         let from = machine.addr;
-        if let Some(at) = timer.filter(|_| moved) {
-            // Never in this very instant again: a node that spins would stop the world.
-            let at = at.max(self.now + Duration::from_micros(1));
-            if let Some(machine) = self.machines[n].as_mut() {
-                machine.timer = Some(at);
-            }
+        // Never in this very instant again: a node that spins would stop the world.
+        let soonest = self.now + Duration::from_micros(1);
+        let at = machine.dht.next_timeout().map(|at| at.max(soonest));
+        // A timer that is already set and comes sooner looks again when it comes.
+        if let Some(at) = at.filter(|&at| machine.timer.is_none_or(|set| at < set)) {
+            machine.timer = Some(at);
             self.schedule(at, Happening::Timer(n));
         }
         for effect in out.drain() {

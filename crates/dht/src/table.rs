@@ -79,13 +79,15 @@ pub struct Table {
     own: NodeId,
     buckets: Vec<Bucket>,
     restrict: bool,
+    /// Before this no node is questionable.
+    quiet_until: Instant,
 }
 
 impl Table {
     /// An empty table around `own`. `restrict` says whether the limits for each address and network apply.
     #[must_use]
     pub const fn new(own: NodeId, restrict: bool) -> Self {
-        Self { own, buckets: Vec::new(), restrict }
+        Self { own, buckets: Vec::new(), restrict, quiet_until: Instant::ZERO }
     }
 
     /// Our id.
@@ -168,6 +170,7 @@ impl Table {
 
     /// A node has not answered. If another is in reserve, that takes its place.
     pub fn failed(&mut self, info: &NodeInfo) {
+        self.quiet_until = Instant::ZERO;
         let index = self.index(&info.id);
         let Some(bucket) = self.buckets.get_mut(index) else { return };
         bucket.spare.retain(|known| known.info != *info);
@@ -216,10 +219,18 @@ impl Table {
     }
 
     /// The node that most needs to be asked whether it is still there, if one does.
-    #[must_use]
-    pub fn stalest(&self, now: Instant) -> Option<NodeInfo> {
+    pub fn stalest(&mut self, now: Instant) -> Option<NodeInfo> {
+        if now < self.quiet_until {
+            return None;
+        }
         let stale = self.live().filter(|entry| entry.worth(now) != Worth::Good);
-        stale.min_by_key(|entry| entry.heard).map(|entry| entry.info)
+        let stalest = stale.min_by_key(|entry| entry.heard).map(|entry| entry.info);
+        if stalest.is_none() {
+            // Nodes that come later, and answers, only put it off.
+            let first = self.live().map(|entry| entry.heard).min();
+            self.quiet_until = first.map_or(now, |heard| heard + FRESH);
+        }
+        stalest
     }
 
     /// An index of a bucket that was not touched for too long. It counts as touched from now on. Behind the first bucket
@@ -256,7 +267,7 @@ impl Table {
     /// Number of nodes, those in reserve not counted.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.live().count()
+        self.buckets.iter().map(|bucket| bucket.live.len()).sum()
     }
 
     /// Whether there is no node.

@@ -259,11 +259,9 @@ impl Dht {
             return None;
         }
         let stalled = self.stalled.then(|| self.queries.ready_at());
-        let free = self.may_announce();
-        let announce = self.announces.next_timeout().filter(|_| free);
-        let upkeep = self.upkeep.next_timeout().filter(|_| free);
-        let tick = Some(self.next_tick);
-        let timers = [tick, self.requests.next_timeout(), stalled, announce, upkeep];
+        let turns = [self.announces.next_timeout(), self.upkeep.next_timeout()];
+        let turn = turns.into_iter().flatten().min().filter(|_| self.may_announce());
+        let timers = [Some(self.next_tick), self.requests.next_timeout(), stalled, turn];
         timers.into_iter().flatten().min()
     }
 

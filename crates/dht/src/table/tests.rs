@@ -64,8 +64,11 @@ fn worth_follows_answers_and_silence() {
     assert_eq!(worth(&table, NOW), Worth::Good);
     assert_eq!(worth(&table, NOW + FRESH), Worth::Questionable);
     assert_eq!((table.stalest(NOW), table.stalest(NOW + FRESH)), (None, Some(node(0, 1))));
+    table.heard(NOW, node(0, 1));
+    assert_eq!(table.stalest(NOW), None);
     table.failed(&node(0, 1));
     assert_eq!(worth(&table, NOW), Worth::Questionable);
+    assert_eq!(table.stalest(NOW), Some(node(0, 1)), "at once");
     table.failed(&node(0, 1));
     assert_eq!(worth(&table, NOW), Worth::Bad);
     table.heard(NOW, node(0, 1));

@@ -217,7 +217,7 @@ impl Dht {
             entries.extend(&self.config.routers);
         }
         from.retain(|node| node.id != self.id());
-        let job = Job {
+        let mut job = Job {
             goal,
             lookup: Lookup::new(target, self.config.restrict_ips, &from, &entries),
             started: now,
@@ -229,8 +229,30 @@ impl Dht {
             stored: 0,
             to_store: 1,
         };
+        // We may be one of those who keep it, and in a small network the only one.
+        job.take_findings(id, self.own_answer(&job), out);
         self.jobs.insert(id, job);
         self.drive_job(now, id, out);
+    }
+
+    /// What another node would hear from us.
+    fn own_answer(&mut self, job: &Job) -> Response {
+        let mut answer = Response::default();
+        match &job.goal {
+            Goal::Peers { info_hash, scrape } => {
+                answer.values = Some(self.peers.some(info_hash, false, MAX_PEERS, &mut self.rng));
+                answer.scrape = self.peers.scrape(info_hash).filter(|_| *scrape);
+            }
+            Goal::Announce { info_hash, .. } => {
+                answer.values = Some(self.peers.some(info_hash, false, MAX_PEERS, &mut self.rng));
+            }
+            Goal::Get { .. } | Goal::Watch { .. } => {
+                let item = self.items.get(&job.lookup.target());
+                answer.item = item.map(|item| Box::new(item.clone()));
+            }
+            Goal::Put { .. } | Goal::Samples | Goal::Nodes { .. } => {}
+        }
+        answer
     }
 
     pub(super) fn may_announce(&self) -> bool {

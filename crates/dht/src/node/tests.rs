@@ -163,6 +163,33 @@ fn nodes_join_by_one_of_them_and_find_what_is_announced() {
 }
 
 #[test]
+fn in_a_network_of_two_what_was_stored_with_us_is_found_by_us() {
+    let mut net = Net::new(2);
+    net.call(0, |node, now, out| {
+        node.announce(now, HASH, AnnouncedPort::Explicit(7000), true, out);
+    });
+    net.run(Duration::from_secs(10));
+    let id = net.call(1, |node, now, out| node.lookup_peers(now, HASH, out));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.outcome(1, id).peers, 1);
+    let found = SocketAddr::new(addr(0).ip(), 7000);
+    let named = |(n, event): &(usize, Event)| {
+        *n == 1 && matches!(event, Event::PeersFound { peers, .. } if *peers == [found])
+    };
+    assert!(net.events.iter().any(named));
+
+    let value = b"4:here".to_vec();
+    let item = Item { value: value.clone(), signed: None };
+    let put = net.call(0, |node, now, out| node.put_item(now, item, Vec::new(), None, out));
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.outcome(0, put.unwrap()).stored, 1);
+    let target = immutable_target(&value);
+    let id = net.call(1, |node, now, out| node.get_item(now, target, Vec::new(), out));
+    let named = |(_, event): &(usize, Event)| matches!(event, Event::ItemFound { lookup, item } if *lookup == id && item.value == value);
+    assert!(net.events.iter().any(named), "at once: nobody needs to be asked");
+}
+
+#[test]
 fn an_announce_is_repeated_until_it_is_withdrawn_and_then_forgotten() {
     let mut net = Net::new(12);
     net.call(1, |node, now, out| node.announce(now, HASH, AnnouncedPort::Implied, true, out));

@@ -3,11 +3,15 @@
 
 mod support;
 
-use samara_engine::{AddTorrent, Existing, State, TrackerEditError, TrackerInfo, TrackerState};
+use samara_engine::wire::bencode::Encoder;
+use samara_engine::wire::metainfo::Metainfo;
+use samara_engine::{AddTorrent, Existing, SessionConfig, State};
+use samara_engine::{TrackerEditError, TrackerInfo, TrackerState};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 use support::{Sample, config, run, until};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 /// Longer than any test may take.
@@ -77,6 +81,73 @@ async fn trackers_when(
         assert!(tokio::time::Instant::now() < deadline, "{trackers:#?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A torrent of nothing in particular, told apart by its number.
+fn numbered(number: u32, tracker: &str) -> AddTorrent {
+    let torrent = Encoder::dict_bytes(|torrent| {
+        torrent.bytes(b"announce", tracker.as_bytes());
+        torrent.dict(b"info", |info| {
+            info.int(b"length", 5);
+            info.bytes(b"name", number.to_string().as_bytes());
+            info.int(b"piece length", 16384);
+            info.bytes(b"pieces", &[0; 20]);
+        });
+    });
+    let add = AddTorrent::new(Metainfo::parse(&torrent).unwrap(), "nowhere");
+    AddTorrent { existing: Existing::Trust, ..add }
+}
+
+/// A tracker that answers nobody holds up hundreds of torrents, but not the one that was added last.
+#[test]
+fn a_new_torrent_goes_before_all_that_wait() {
+    run(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/announce", listener.local_addr().unwrap());
+        let two_shards = SessionConfig { shards: 2, ..config(None) };
+        let session = samara_engine::Session::start(two_shards).unwrap();
+        for number in 0..300 {
+            session.add(numbered(number, &url)).await.unwrap();
+        }
+        let mut held = Vec::new();
+        // Eight at a host, over both shards together; then one each half second.
+        while held.len() < 12 {
+            let accepted = tokio::time::timeout(PATIENCE, listener.accept()).await;
+            held.push(accepted.expect("too few announces").unwrap().0);
+        }
+        let new = session.add(numbered(300, &url)).await.unwrap();
+        let mut wanted = String::new();
+        for byte in new.hashes().wire().0 {
+            wanted.push_str(&format!("%{byte:02X}"));
+        }
+        // A few others may have been on their way when it was added; some 290 wait.
+        let mut next = Vec::new();
+        while next.len() < 6 && !next.contains(&wanted) {
+            let accepted = tokio::time::timeout(PATIENCE, listener.accept()).await;
+            let mut stream = accepted.expect("the new one waits").unwrap().0;
+            let mut head = vec![0; 4096];
+            let len = stream.read(&mut head).await.unwrap();
+            next.push(escaped(&head[..len]));
+            held.push(stream);
+        }
+        assert!(next.contains(&wanted), "{wanted} is not among {next:?}");
+        session.shutdown().await;
+    });
+}
+
+/// The info-hash in the head of an announce, every byte escaped.
+fn escaped(head: &[u8]) -> String {
+    let head = String::from_utf8_lossy(head).into_owned();
+    let hash = head.split("info_hash=").nth(1).unwrap().split('&').next().unwrap();
+    let mut bytes = hash.bytes();
+    let mut all = String::new();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => all.extend(['%', bytes.next().unwrap().into(), bytes.next().unwrap().into()]),
+            byte => all.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    all
 }
 
 const GOOD: &str = "d8:completei7e10:incompletei3e8:intervali1800e5:peers0:e";

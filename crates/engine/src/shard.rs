@@ -19,11 +19,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 /// Threads for the few calls that block: resume data, name look-ups.
 const MAX_BLOCKING_THREADS: usize = 8;
@@ -45,6 +45,8 @@ pub(crate) struct ShardEnv {
     pub(crate) dht: OnceCell<Rc<dht::Driver>>,
     /// Tells connections that wait for block buffers that some may be free.
     pub(crate) relief: Notify,
+    /// Writes to the state directory that nobody waits for but the end.
+    chores: RefCell<Vec<JoinHandle<()>>>,
     /// All torrents have stopped.
     ended: Notify,
 }
@@ -63,13 +65,13 @@ pub(crate) fn spawn(
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<ShardCommand>,
     inputs: Option<ShardInputs>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<thread::JoinHandle<()>> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .thread_keep_alive(Duration::from_secs(2))
         .build()?;
-    std::thread::Builder::new().name(format!("samara-net-{index}")).spawn(move || {
+    thread::Builder::new().name(format!("samara-net-{index}")).spawn(move || {
         let tx = shared.shards[index].clone();
         let env = Rc::new(ShardEnv {
             index,
@@ -80,6 +82,7 @@ pub(crate) fn spawn(
             trackers: OnceCell::new(),
             dht: OnceCell::new(),
             relief: Notify::new(),
+            chores: RefCell::default(),
             ended: Notify::new(),
         });
         LocalSet::new().block_on(&runtime, run(env, commands, inputs));
@@ -159,6 +162,7 @@ async fn stop_all(env: Rc<ShardEnv>, done: oneshot::Sender<()>) {
     if let Some(dht) = env.dht.get().cloned() {
         stopping.push(tokio::task::spawn_local(async move { dht.save().await }));
     }
+    stopping.append(&mut env.chores.take());
     for stop in &mut stopping {
         // An error is a panic, reported when it happened.
         let _ = tokio::time::timeout_at(deadline, stop).await;
@@ -176,6 +180,13 @@ impl ShardEnv {
 
     pub(crate) fn torrent(&self, id: TorrentId) -> Option<Rc<TorrentShell>> {
         self.torrents.borrow().get(&id).cloned()
+    }
+
+    /// Has `work`, which blocks for a moment, done beside the loop. The end of the session waits for it.
+    pub(crate) fn do_beside(&self, work: impl FnOnce() + Send + 'static) {
+        let mut chores = self.chores.borrow_mut();
+        chores.retain(|chore| !chore.is_finished());
+        chores.push(tokio::task::spawn_blocking(work));
     }
 
     /// Forgets a torrent that has stopped.

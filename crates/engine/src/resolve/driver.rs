@@ -150,12 +150,12 @@ impl Driver {
                 (Fetched::Metadata(raw), _) => {
                     let hashes = magnet.hashes;
                     known = Some(Info::parse(&raw)?);
-                    keep(&self.env, move |dir| cache::save(dir, &hashes, &raw)).await;
+                    keep(&self.env, move |dir| cache::save(dir, &hashes, &raw));
                 }
                 (Fetched::Layers(layers), Some(info)) => {
                     let whole = info.with_piece_layers(&layers)?;
                     let kept = whole.clone();
-                    keep(&self.env, move |dir| cache::save_layers(dir, &kept)).await;
+                    keep(&self.env, move |dir| cache::save_layers(dir, &kept));
                     return Ok(whole);
                 }
                 (Fetched::Layers(_), None) => {

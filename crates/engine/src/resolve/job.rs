@@ -81,11 +81,10 @@ async fn load(
     spawn_blocking(load).await.ok().flatten()
 }
 
-/// Has `work` done with the state directory, if there is one.
-pub(super) async fn keep(env: &ShardEnv, work: impl FnOnce(&Path) + Send + 'static) {
+/// Has `work` done with the state directory, if there is one. The download does not wait for it.
+pub(super) fn keep(env: &ShardEnv, work: impl FnOnce(&Path) + Send + 'static) {
     if let Some(dir) = env.shared.config.state_dir.clone() {
-        // As above.
-        let _ = spawn_blocking(move || work(&dir)).await;
+        env.do_beside(move || work(&dir));
     }
 }
 

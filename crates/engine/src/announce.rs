@@ -3,7 +3,7 @@
 use crate::shard::ShardEnv;
 use crate::tracker::gate::{Turn, Urgency};
 use crate::tracker::{Announced, TrackerClient, TrackerError, urgency_of};
-use samara_wire::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse};
+use samara_wire::tracker::{AnnounceEvent, AnnounceRequest};
 use std::time::Duration;
 
 /// How long a tracker that was told over one address family what may be the last of us is waited for over the other.
@@ -23,8 +23,9 @@ impl ShardEnv {
         url: &str,
         request: &AnnounceRequest,
         timeout: Duration,
-    ) -> Result<AnnounceResponse, TrackerError> {
-        self.trackers().announce_as(urgency(request.event, true), url, request, timeout).await
+    ) -> Result<Announced, TrackerError> {
+        let turn = self.trackers().turn(url, urgency(request.event, true)).await?;
+        self.announce_in_turn(turn, url, request, timeout).await
     }
 
     /// Makes one announce whose turn has come; gives the first answer, and what may bring the second.

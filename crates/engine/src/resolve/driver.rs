@@ -9,7 +9,7 @@ use super::{ResolveConfig, ResolveError, ResolveStatus, cache};
 use crate::discovery::{Found, Seeker, Seeking};
 use crate::listen::Incoming;
 use crate::shard::ShardEnv;
-use crate::tracker::{TrackerError, unguessable};
+use crate::tracker::{Announced, TrackerError, unguessable};
 use samara_swarm::Announce;
 use samara_swarm::AnnounceId;
 use samara_swarm::announcer::{Announcer, AnnouncerConfig, Counters};
@@ -52,7 +52,9 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 enum Arrival {
     /// Addresses of those whom the link names.
     Peers(Vec<SocketAddr>),
-    Announced(AnnounceId, Result<AnnounceResponse, TrackerError>),
+    Announced(AnnounceId, Result<Announced, TrackerError>),
+    /// What a tracker said over its other address family, if anything.
+    More(Option<AnnounceResponse>),
 }
 
 /// Where the status is published.
@@ -298,11 +300,18 @@ impl Driver {
             Arrival::Peers(addrs) => {
                 self.links.learn(now, PeerSource::User, addrs);
             }
-            Arrival::Announced(id, Ok(response)) => {
+            Arrival::Announced(id, Ok(Announced { response, other })) => {
+                if let Some(other) = other {
+                    self.errands.spawn_local(async { Arrival::More(other.answer().await) });
+                }
                 if self.announcer.on_response(now, id, &response).is_some() {
                     self.trackers_answered += 1;
                     self.links.learn(now, PeerSource::Tracker, response.peers);
                 }
+            }
+            Arrival::More(answer) => {
+                let peers = answer.map(|answer| answer.peers).unwrap_or_default();
+                self.links.learn(now, PeerSource::Tracker, peers);
             }
             Arrival::Announced(id, Err(error)) => {
                 let (retry, words) = (error.retry(), error.to_string());

@@ -94,18 +94,7 @@ impl TrackerClient {
         request: &AnnounceRequest,
         timeout: Duration,
     ) -> Result<AnnounceResponse, TrackerError> {
-        self.announce_as(urgency_of(request.event), url, request, timeout).await
-    }
-
-    /// The same, with a say in how soon it begins.
-    pub(crate) async fn announce_as(
-        &self,
-        urgency: Urgency,
-        url: &str,
-        request: &AnnounceRequest,
-        timeout: Duration,
-    ) -> Result<AnnounceResponse, TrackerError> {
-        let turn = self.turn(url, urgency).await?;
+        let turn = self.turn(url, urgency_of(request.event)).await?;
         Ok(self.announce_in_turn(turn, url, request, timeout).await?.merged().await)
     }
 

@@ -6,6 +6,7 @@ mod support;
 use samara_engine::create::Kind;
 use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
 use samara_engine::wire::id::InfoHashes;
+use samara_engine::wire::peer::extension::ExtensionHandshake;
 use samara_engine::{AddTorrent, Existing, ResolveConfig, ResolveError, State};
 use std::net::TcpListener;
 use support::fake::{Fake, fake, gossip, has_metadata, link, resolve};
@@ -251,5 +252,26 @@ fn a_peer_that_answers_with_the_other_hash_of_a_hybrid_is_heard() {
             assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
             leech.shutdown().await;
         }
+    });
+}
+
+#[test]
+fn a_download_goes_on_with_a_peer_that_answers_with_the_other_hash_of_a_hybrid() {
+    run(async {
+        let sample = sample_of(Kind::Hybrid);
+        let other = sample.metainfo.info.hashes().v2().unwrap().truncated();
+        let (heard, wait) = tokio::sync::oneshot::channel();
+        let peer = fake(move |stream| {
+            let mut peer = Fake::meet(stream, &ExtensionHandshake::default(), Some(other))?;
+            let first = peer.hear()?;
+            // Fails only if the test is over.
+            let _ = heard.send(first);
+            Ok(())
+        });
+        let (leech, dir) = (session(None), tempfile::tempdir().unwrap());
+        let _torrent = leech.add(sample.add(dir.path(), &[peer])).await.unwrap();
+        // Dropped without a word if the handshake is not taken for one.
+        wait.await.unwrap();
+        leech.shutdown().await;
     });
 }

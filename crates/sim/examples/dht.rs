@@ -1,23 +1,26 @@
-//! A virtual DHT of any size: `cargo run -p samara-sim --release --example dht -- [NODES] [SEED] [WORLD]`.
+//! A virtual DHT of any size: `cargo run -p samara-sim --release --example dht -- [NODES] [SEED] [MINUTES] [WORLD]`.
 //!
 //! Prints the tables that docs/dht.md shows. Fails if fewer than 99 of 100 lookups find what was announced, or fewer than 99
 //! of 100 announces are stored well; in the world that is twice as bad as the project's goal speaks of, 97 of 100. With the
-//! name of a world (`all`) only that one is run.
+//! name of a world (`all`) only that one is run. MINUTES is the time of lookups and churn in the world, 60 if it is not given.
 
 use samara_sim::{DhtReport, DhtWorld, DhtWorldConfig};
 use std::process::ExitCode;
+use std::time::Duration;
 
 fn main() -> ExitCode {
-    let wanted = std::env::args().nth(3);
+    let wanted = std::env::args().nth(4);
     let mut numbers = std::env::args().skip(1).map(|argument| argument.parse::<u32>().ok());
     let (nodes, seed) = (numbers.next().unwrap_or(Some(1000)), numbers.next().unwrap_or(Some(1)));
-    let (Some(nodes @ 10..), Some(seed)) = (nodes, seed) else {
-        eprintln!("usage: dht [NODES] [SEED] [WORLD], at least 10 nodes");
+    let minutes = numbers.next().unwrap_or(Some(60));
+    let (Some(nodes @ 10..), Some(seed), Some(minutes @ 1..)) = (nodes, seed, minutes) else {
+        eprintln!("usage: dht [NODES] [SEED] [MINUTES] [WORLD], at least 10 nodes");
         return ExitCode::from(2);
     };
     let mut good = true;
     let mut reports = Vec::new();
-    for (name, config, bound) in worlds(nodes as usize, u64::from(seed)) {
+    for (name, mut config, bound) in worlds(nodes as usize, u64::from(seed)) {
+        config.duration = Duration::from_secs(60 * u64::from(minutes));
         if wanted.as_deref().is_some_and(|wanted| wanted != name) {
             continue;
         }

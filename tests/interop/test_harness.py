@@ -75,7 +75,7 @@ def test_items_of_our_own_are_accepted(lab):
     secret = bytes(range(32))
     item = signed(secret, {"ih": bytes(20)}, 4)
     assert all("e" not in asker.put(node.address, **item) for node in nodes)
-    assert nodes[0].get_signed(ed25519.public(secret)) == ({b"ih": bytes(20)}, 4)
+    assert nodes[0].get_signed(ed25519.public(secret), number=4) == ({b"ih": bytes(20)}, 4)
     assert "e" in asker.put(nodes[0].address, **(item | {"seq": 5}))
     assert nodes[1].put_signed(ed25519.expanded(secret), ed25519.public(secret), b"newer") >= 2
-    assert nodes[2].get_signed(ed25519.public(secret))[1] == 5
+    assert nodes[2].get_signed(ed25519.public(secret), number=5) == (b"newer", 5)

@@ -38,6 +38,7 @@ def session(options):
         "alert_mask": lt.alert.category_t.status_notification
         | lt.alert.category_t.error_notification
         | lt.alert.category_t.storage_notification
+        | lt.alert.category_t.stats_notification
         | (lt.alert.category_t.piece_progress_notification if options.timings else 0),
     } | DHT_IN_ONE_NETWORK
     if tcp_only:
@@ -56,6 +57,16 @@ def session(options):
     return client
 
 
+def join(client):
+    """Until the DHT is joined: as many nodes are known as are asked of others."""
+    while True:
+        client.post_session_stats()
+        client.wait_for_alert(100)
+        stats = [alert.values for alert in client.pop_alerts() if isinstance(alert, lt.session_stats_alert)]
+        if any(values["dht.dht_nodes"] >= 8 for values in stats):
+            return
+
+
 def main():
     ask = argparse.ArgumentParser()
     ask.add_argument("role", choices=["seed", "download"])
@@ -71,17 +82,22 @@ def main():
     ask.add_argument("--dht-node", action="append", default=[], help="a node to join by; implies --dht")
     ask.add_argument("--lsd", action="store_true", help="local service discovery")
     ask.add_argument("--no-pex", action="store_true", help="no peer exchange")
+    ask.add_argument("--join-first", action="store_true", help="add the torrent only when the DHT is joined, and say then that it starts")
     ask.add_argument("--timings", action="store_true", help="say when the metadata and the first piece came")
     options = ask.parse_args()
     options.dht = options.dht or bool(options.dht_node)
 
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    say(event="start")
+    if not options.join_first:
+        say(event="start")
     client = session(options)
     for node in options.dht_node:
         host, port = node.rsplit(":", 1)
         client.add_dht_node((host.strip("[]"), int(port)))
+    if options.join_first:
+        join(client)
+        say(event="start")
     if options.torrent.startswith("magnet:"):
         add = lt.parse_magnet_uri(options.torrent)
     else:

@@ -79,15 +79,15 @@ class Node:
         self.session.dht_put_mutable_item(secret, public, text, salt)
         return self._alert("put", self._stored_at)
 
-    def get_signed(self, public, salt=b"", timeout=None):
-        """The mutable item as (value, sequence number); the newest of all that answered."""
+    def get_signed(self, public, salt=b"", number=0):
+        """The mutable item as (value, sequence number): the first answer with at least this number. The last word would come only when
+        all that were ever met have answered or been given up."""
         self.session.dht_get_mutable_item(public, salt)
 
-        def last_word(alert):
-            told = isinstance(alert, lt.dht_mutable_item_alert) and alert.authoritative
-            return (alert.item, alert.seq) if told else None
+        def new_enough(alert):
+            return (alert.item, alert.seq) if isinstance(alert, lt.dht_mutable_item_alert) and alert.seq >= number else None
 
-        return self._alert("signed item", last_word, timeout)
+        return self._alert(f"signed item {number}", new_enough)
 
     def close(self):
         """Ends the node; a test may do it before its own end."""

@@ -4,6 +4,7 @@ import json
 
 from peers import net
 from peers.clients import Transfer
+from peers.process import Trouble
 
 # Exit codes of the command line's contract.
 DONE, FAILED, USAGE, NETWORK, BAD_TORRENT, NO_SPACE, IO, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
@@ -51,6 +52,20 @@ class Samara:
         process = self.start(lab, *args, **more)
         process.wait_exit(timeout)
         return process
+
+    def node(self, lab, *known):
+        """A node of the DHT that carries no torrent, joined by these."""
+        host = self._host()
+        port = net.free_port(host)
+        args = ["dht", "node", "--bind", host, "--port", port, "--json", *(f"--dht-node={node}" for node in known)]
+        return SamaraTransfer(self.start(lab, *args), host, port)
+
+    def dht(self, lab, node, *args, code=DONE):
+        """A question to the DHT, joined by this node: the last JSON object of the answer."""
+        process = self.run(lab, "dht", *args, "--json", "--bind", self._host(), f"--dht-node={node}")
+        if process.code != code:
+            raise Trouble(f"samara dht ended with {process.code}\n{process.tail()}")
+        return json.loads(process.out[-1]) if process.out else None
 
     def seed(self, lab, torrent, data, *options):
         host = self._host()

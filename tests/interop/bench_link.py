@@ -6,7 +6,9 @@
 Five rounds for each seed; in each, samara and libtorrent take turns at who is first, each with a torrent, a seed and a state of its own.
 Times are those of packets on the wire: the same clock and the same events for both. The clock begins when samara's process is started,
 and with libtorrent's session (its Python was already there). Pieces have the size of a block, so the first block is the first piece.
-Prints a table of medians, and one JSON object with every measurement; `INTEROP_REPORT` names a file that gets the object as well.
+"Joined before" is libtorrent that takes the link when it has long been in the DHT; the others begin with nothing.
+
+Prints a table of medians in milliseconds, and one JSON object with every measurement; `INTEROP_REPORT` names a file that gets the object as well.
 """
 
 import json
@@ -125,7 +127,8 @@ def test_link_to_first_block(lab, samara):
             cells = []
             for phase in PHASES:
                 known = [run[phase] for run in these if phase in run]
-                cells.append(f"{statistics.median(known) * 1000:.0f} ms" if known else "–")
+                median = statistics.median(known) if known else -1
+                cells.append(f"{median * 1000:.0f}" if median >= 0 else "–")
             print(f"| {seeder} | {client} | " + " | ".join(cells) + " |")
     report = json.dumps({"nodes": NODES, "rounds": ROUNDS, "runs": runs})
     print(report)

@@ -5,7 +5,7 @@ mod upkeep;
 
 use super::{Dht, Purpose};
 use crate::announces::Announcement;
-use crate::lookup::{Lookup, LookupId, Storer};
+use crate::lookup::{Lookup, LookupId, PATHS, Storer};
 use crate::outbox::{Event, LookupOutcome, Outbox};
 use crate::table::BUCKET;
 use alloc::boxed::Box;
@@ -209,7 +209,9 @@ impl Dht {
         self.table.touch(now, &target);
         let mut from = self.table.closest(&target, 2 * BUCKET);
         let mut entries = Vec::new();
-        if from.len() < BUCKET {
+        // Who is known to be there is a better beginning than who was there once, or the routers.
+        let joining = matches!(goal, Goal::Nodes { joining: true });
+        if from.len() < if joining { BUCKET } else { PATHS } {
             // What was saved may be gone, so it does not count as known until it answers.
             let saved = self.config.saved.iter().flat_map(|saved| &saved.nodes);
             let ours = saved.filter(|node| self.config.family.is_of(node.addr.ip()));
@@ -269,14 +271,20 @@ impl Dht {
         self.jobs.values().any(|job| matches!(job.goal, Goal::Nodes { joining: true }))
     }
 
+    /// Whether what is looked for is to wait: a lookup that begins before we know anybody finds nothing. One node for each path
+    /// is enough; joining goes on beside it. What is to be stored always waits: it wants the nearest nodes, and who has
+    /// joined finds those.
+    fn is_too_early(&self) -> bool {
+        self.table.len() < PATHS && self.is_joining()
+    }
+
     /// Begins what waits, as far as there is room.
     pub(super) fn drive_waiting(&mut self, now: Instant, out: &mut Outbox) {
         if !self.running {
             return;
         }
-        // A lookup that begins before we know anybody finds nothing.
         while self.jobs.len() < MAX_JOBS
-            && !self.is_joining()
+            && !self.is_too_early()
             && let Some((id, target, goal)) = self.waiting.pop_front()
         {
             self.start_job(now, id, target, goal, out);

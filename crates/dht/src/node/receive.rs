@@ -34,6 +34,8 @@ impl Dht {
                 let Some(request) = self.requests.answered(now, from, &transaction) else { return };
                 self.proven.insert(now, from);
                 self.on_response(now, request, read_only, your_addr, *response, out);
+                // Enough may be known now for what waited.
+                self.drive_waiting(now, out);
             }
             Body::Error(_) => {
                 let Some(request) = self.requests.answered(now, from, &transaction) else { return };

@@ -190,6 +190,32 @@ fn in_a_network_of_two_what_was_stored_with_us_is_found_by_us() {
 }
 
 #[test]
+fn who_has_just_come_finds_peers_before_it_has_joined() {
+    let mut net = Net::new(40);
+    let port = AnnouncedPort::Explicit(7000);
+    net.call(3, |node, now, out| node.announce(now, HASH, port, true, out));
+    net.run(Duration::from_secs(10));
+    // Most of those it knew are gone, and waiting for them takes longer than a user likes to.
+    let gone = |n: u8| NodeInfo { id: NodeId([n; 20]), addr: addr(usize::from(n)) };
+    let nodes = (100..130).map(gone).collect();
+    let saved = Some(SavedTable { id: NodeId([1; 20]), nodes });
+    net.nodes.push(Dht::new(net.now, DhtConfig { saved, ..config(40) }));
+    net.events.clear();
+    net.call(40, |node, now, out| node.lookup_peers(now, HASH, out));
+    net.call(40, |node, now, out| node.handle_start(now, out));
+    let there = [addr(1), addr(2), addr(4)];
+    net.call(40, |node, now, out| node.handle_endpoints(now, &there, out));
+    net.run(Duration::from_secs(3));
+    assert_eq!(net.peers(40), [SocketAddr::new(addr(3).ip(), 7000)]);
+    net.run(Duration::from_secs(30));
+    let first = |which: fn(&Event) -> bool| {
+        net.events.iter().position(|(n, event)| *n == 40 && which(event)).expect("it happens")
+    };
+    let found = first(|event| matches!(event, Event::PeersFound { .. }));
+    assert!(found < first(|event| matches!(event, Event::Bootstrapped(_))));
+}
+
+#[test]
 fn an_announce_is_repeated_until_it_is_withdrawn_and_then_forgotten() {
     let mut net = Net::new(12);
     net.call(1, |node, now, out| node.announce(now, HASH, AnnouncedPort::Implied, true, out));

@@ -6,7 +6,8 @@ mod support;
 use samara_engine::dht::generate_key;
 use samara_engine::wire::id::WireHash;
 use samara_engine::wire::krpc::{
-    Item, NodeId, immutable_target, mutable_target, pointed_torrent, pointer_value,
+    AnnouncedPort, Body, Item, Method, NodeId, Packet, Query, TransactionId, Want,
+    immutable_target, mutable_target, pointed_torrent, pointer_value,
 };
 use samara_engine::wire::magnet::Magnet;
 use samara_engine::{
@@ -16,6 +17,7 @@ use samara_engine::{
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
+use support::fake::{Fake, fake, has_metadata, link, resolve};
 use support::{Sample, addr, config, run, until};
 
 /// Longer than anything here takes.
@@ -193,6 +195,61 @@ fn of_a_private_torrent_nobody_is_asked() {
         assert!(heard_without(&router, hash(&private)) > 0);
         let peers = asker.peers(hash(&private)).await.unwrap();
         assert!(peers.is_empty(), "{peers:?}");
+        shut_down(sessions).await;
+    });
+}
+
+/// Announces to the node at `node` that a peer of `hash` is at this port of ours, as anybody may.
+fn announce(node: SocketAddr, hash: WireHash, port: u16) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ask = |method| {
+        let query = Query { id: NodeId([7; 20]), want: Want::default(), method };
+        let packet = Packet {
+            transaction: TransactionId::new(b"a").unwrap(),
+            client: None,
+            read_only: true,
+            your_addr: None,
+            body: Body::Query(query),
+        };
+        socket.send_to(&packet.encode(), node).unwrap();
+        let mut buffer = [0; 2048];
+        let len = socket.recv(&mut buffer).unwrap();
+        match Packet::parse(&buffer[..len]).unwrap().body {
+            Body::Response(response) => response,
+            other => panic!("{other:?}"),
+        }
+    };
+    let asked = ask(Method::GetPeers { info_hash: hash, no_seeds: false, scrape: false });
+    let (token, port) = (asked.token.unwrap(), AnnouncedPort::Explicit(port));
+    ask(Method::AnnouncePeer { info_hash: hash, port, token, seed: true });
+}
+
+#[test]
+fn peers_from_the_dht_are_not_kept_once_the_metadata_says_private() {
+    run(async {
+        let sample = Sample::private(100_000);
+        let (hash, raw) =
+            (sample.metainfo.info.hashes().wire(), sample.metainfo.info.raw().to_vec());
+        let len = u32::try_from(raw.len()).unwrap();
+        let sessions = network(2).await;
+        for is_named in [false, true] {
+            let raw = raw.clone();
+            let giver = fake(move |stream| {
+                let mut peer = Fake::meet(stream, &has_metadata(len), None)?;
+                loop {
+                    peer.give(&raw)?;
+                }
+            });
+            announce(addr(&sessions[0]), hash, giver.port());
+            let leech = node(&[addr(&sessions[0])], None);
+            let named = if is_named { vec![giver] } else { Vec::new() };
+            let found = resolve(&leech, link(&sample, &named), 60).await.unwrap();
+            assert!(found.metainfo.info.is_private());
+            assert_eq!(found.peers, named);
+            dht_until(&leech, |status| status.announced == 0).await;
+            leech.shutdown().await;
+        }
         shut_down(sessions).await;
     });
 }

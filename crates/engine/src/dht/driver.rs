@@ -41,6 +41,9 @@ const GRACE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_
 /// Pause before routers are looked up again, doubled each time.
 const ROUTER_PAUSE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
 
+/// Nodes asked at the start whether they are there.
+const MAX_FIRST: usize = 100;
+
 /// Time between two saves of the tables.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -49,6 +52,9 @@ const LOAD_TIME: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Repeated look-ups for torrents under way at a time, in each network.
 const MAX_REPEATED: usize = 4;
+
+/// The same in all, those counted that wait for a network to be joined.
+const MAX_BESIDE: usize = 32;
 
 /// Time between two exchanges of nodes between the two networks (BEP 32).
 const EXCHANGE_INTERVAL: Duration = Duration::from_secs(60);
@@ -98,6 +104,8 @@ struct Node {
     dht: Dht,
     family: Family,
     joined: bool,
+    /// Known from the start: those of an earlier run, and routers that are addresses.
+    first: Vec<SocketAddr>,
 }
 
 /// Something for the nodes.
@@ -177,14 +185,18 @@ impl Driver {
             if !sockets.has_family(family == Family::V4) {
                 continue;
             }
+            let routers: Vec<_> =
+                addrs.iter().filter(|addr| family.is_of(addr.ip())).copied().collect();
+            let known = saved.iter().flat_map(|saved| &saved.nodes).map(|node| node.addr);
+            let first = routers.iter().copied().chain(known).take(MAX_FIRST).collect();
             let config = DhtConfig {
                 saved,
-                routers: addrs.iter().filter(|addr| family.is_of(addr.ip())).copied().collect(),
+                routers,
                 read_only: chosen.read_only,
                 want_other_family: both,
                 ..DhtConfig::new(family, random_seed()?)
             };
-            nodes.push(Node { dht: Dht::new(now, config), family, joined: false });
+            nodes.push(Node { dht: Dht::new(now, config), family, joined: false, first });
         }
         let grace = if knows_some { GRACE.1 } else { GRACE.0 };
         let state = State {
@@ -212,6 +224,9 @@ impl Driver {
             let Node { dht, family, .. } = &state.nodes[index];
             tracing::debug!(id = %dht.id(), ?family, "a node of the DHT starts");
             state.act(index, None, |dht, out| dht.handle_start(now, out));
+            // All at once: a walk would wait for each that is gone.
+            let first = std::mem::take(&mut state.nodes[index].first);
+            state.act(index, None, |dht, out| dht.handle_endpoints(now, &first, out));
         }
         state.settle(now);
     }
@@ -313,6 +328,10 @@ impl State {
                 let port = AnnouncedPort::Explicit(self.shared.port);
                 for index in 0..self.nodes.len() {
                     self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
+                    if !seed && !self.nodes[index].joined {
+                        // The announce waits until the network is joined; who wants peers does not.
+                        self.repeat(now, index, hash);
+                    }
                 }
             }
             FinderCommand::Withdraw(hash) => {
@@ -347,10 +366,7 @@ impl State {
         while self.may_repeat()
             && let Some(hash) = self.seekers.poll(now)
         {
-            for index in 0..self.nodes.len() {
-                let id = self.act(index, None, |dht, out| dht.lookup_peers(now, hash, out));
-                self.repeated.insert((index, id));
-            }
+            (0..self.nodes.len()).for_each(|index| self.repeat(now, index, hash));
         }
         if self.exchange_at.is_some_and(|at| at <= now) {
             self.exchange_at = Some(now + EXCHANGE_INTERVAL);
@@ -369,6 +385,14 @@ impl State {
                 );
                 self.names.extend(self.routers.iter().cloned());
             }
+        }
+    }
+
+    /// Looks for peers, beside what the announces find.
+    fn repeat(&mut self, now: Instant, index: usize, hash: WireHash) {
+        if self.repeated.len() < MAX_BESIDE {
+            let id = self.act(index, None, |dht, out| dht.lookup_peers(now, hash, out));
+            self.repeated.insert((index, id));
         }
     }
 
@@ -409,13 +433,15 @@ impl State {
         }
     }
 
-    /// Begins what was asked for, once some network is joined.
+    /// Begins what was asked for, once somebody is known to ask.
     fn begin_asks(&mut self, now: Instant) {
-        if !self.asks.any_waits() || !self.nodes.iter().any(|node| node.joined) {
+        let knows_some = |node: &Node| node.dht.node_count() > 0;
+        if !self.asks.any_waits() || !self.nodes.iter().any(knows_some) {
             return;
         }
         for mut open in self.asks.take_waiting() {
-            let joined: Vec<_> = (0..self.nodes.len()).filter(|&i| self.nodes[i].joined).collect();
+            let joined = (0..self.nodes.len()).filter(|&i| knows_some(&self.nodes[i]));
+            let joined: Vec<_> = joined.collect();
             let begin =
                 |&index: &usize| self.act(index, None, |dht, out| open.begin(index, dht, now, out));
             match joined.iter().try_for_each(begin) {

@@ -296,9 +296,19 @@ impl DhtWorld {
     }
 
     fn call(&mut self, n: usize, f: impl FnOnce(&mut Dht, Instant, &mut Outbox)) {
+        self.call_then(n, f, |_, ()| {});
+    }
+
+    /// Calls a node, and `then` does something with the result before what the node said is heard.
+    fn call_then<T>(
+        &mut self,
+        n: usize,
+        f: impl FnOnce(&mut Dht, Instant, &mut Outbox) -> T,
+        then: impl FnOnce(&mut Self, T),
+    ) {
         let Some(machine) = self.machines[n].as_mut() else { return };
         let mut out = std::mem::take(&mut self.out);
-        f(&mut machine.dht, self.now, &mut out);
+        let result = f(&mut machine.dht, self.now, &mut out);
         let from = machine.addr;
         // Never in this very instant again: a node that spins would stop the world.
         let soonest = self.now + Duration::from_micros(1);
@@ -308,6 +318,7 @@ impl DhtWorld {
             machine.timer = Some(at);
             self.schedule(at, Happening::Timer(n));
         }
+        then(self, result);
         for effect in out.drain() {
             match effect {
                 Effect::Send(to, datagram) => self.send(from, to, datagram),
@@ -426,14 +437,12 @@ impl DhtWorld {
         let Some(n) = self.someone().filter(|&n| self.addr_of(n) != Some(announcer)) else {
             return;
         };
-        let mut id = None;
-        // The number of the lookup is known before anything can come of it.
-        self.call(n, |dht, now, out| id = Some(dht.lookup_peers(now, hash, out)));
-        if let Some(id) = id {
-            let open = Open { announcer, begun: self.now, found: None };
-            self.open.insert((n, id), open);
-            self.report.begun += 1;
-        }
+        let ask = |dht: &mut Dht, now: Instant, out: &mut Outbox| dht.lookup_peers(now, hash, out);
+        // What is stored with the one who looks is found at once.
+        self.call_then(n, ask, |world, id| {
+            world.open.insert((n, id), Open { announcer, begun: world.now, found: None });
+            world.report.begun += 1;
+        });
     }
 
     /// Somebody leaves without a word, and somebody else comes. Those who announced stay: what they announced would

@@ -1,7 +1,7 @@
 //! Which peers were announced to us (BEP 5, 33, 51).
 //!
-//! A peer is known for 30 minutes, one for each address of a torrent. Torrents and peers are bounded; when there
-//! are too many torrents, the one farthest from our own id goes, because that is where nobody will look for it.
+//! A peer is known for 30 minutes. Several may be behind one NAT, so a torrent has a few ports of one IP address; one more
+//! takes the place of the oldest. Torrents and peers are bounded; when there are too many torrents, the one farthest from our own id goes, because that is where nobody will look for it.
 
 use crate::rng::Rng;
 use alloc::boxed::Box;
@@ -21,6 +21,9 @@ pub const MAX_TORRENTS: usize = 2000;
 /// Peers kept for one torrent.
 pub const MAX_PEERS_EACH: usize = 500;
 
+/// Peers kept for one torrent at one IP address.
+pub const MAX_PEERS_OF_IP: usize = 8;
+
 /// Peers kept in all.
 pub const MAX_PEERS: usize = 50_000;
 
@@ -29,7 +32,6 @@ const SAMPLE: usize = 20;
 
 #[derive(Clone, Copy, Debug)]
 struct Peer {
-    port: u16,
     seed: bool,
     announced: Instant,
 }
@@ -37,7 +39,7 @@ struct Peer {
 /// The store.
 #[derive(Debug, Default)]
 pub struct PeerStore {
-    torrents: BTreeMap<WireHash, BTreeMap<IpAddr, Peer>>,
+    torrents: BTreeMap<WireHash, BTreeMap<SocketAddr, Peer>>,
     peers: usize,
 }
 
@@ -55,14 +57,18 @@ impl PeerStore {
             return false;
         }
         let peers = self.torrents.entry(torrent).or_default();
-        let known = peers.contains_key(&peer.ip());
+        let known = peers.contains_key(&peer);
+        if !known && let Some(oldest) = crowding(peers, peer.ip()) {
+            peers.remove(&oldest);
+            self.peers -= 1;
+        }
         if !known && (peers.len() >= MAX_PEERS_EACH || self.peers >= MAX_PEERS) {
             if peers.is_empty() {
                 self.torrents.remove(&torrent);
             }
             return false;
         }
-        peers.insert(peer.ip(), Peer { port: peer.port(), seed, announced: now });
+        peers.insert(peer, Peer { seed, announced: now });
         self.peers += usize::from(!known);
         true
     }
@@ -91,7 +97,7 @@ impl PeerStore {
     ) -> Vec<SocketAddr> {
         let Some(peers) = self.torrents.get(torrent) else { return Vec::new() };
         let wanted = peers.iter().filter(|(_, peer)| !(no_seeds && peer.seed));
-        let mut found: Vec<_> = wanted.map(|(ip, peer)| SocketAddr::new(*ip, peer.port)).collect();
+        let mut found: Vec<_> = wanted.map(|(addr, _)| *addr).collect();
         for i in 0..max.min(found.len()) {
             let other = i + rng.below(found.len() - i);
             found.swap(i, other);
@@ -103,17 +109,16 @@ impl PeerStore {
     /// Whether `peer` is kept for `torrent`.
     #[must_use]
     pub fn contains(&self, torrent: &WireHash, peer: SocketAddr) -> bool {
-        let known = self.torrents.get(torrent).and_then(|peers| peers.get(&peer.ip()));
-        known.is_some_and(|known| known.port == peer.port())
+        self.torrents.get(torrent).is_some_and(|peers| peers.contains_key(&peer))
     }
 
     /// How many there are of a torrent, as filters (BEP 33); `None` if the torrent is not known.
     #[must_use]
     pub fn scrape(&self, torrent: &WireHash) -> Option<Box<Scrape>> {
         let mut scrape = Box::<Scrape>::default();
-        for (ip, peer) in self.torrents.get(torrent)? {
+        for (addr, peer) in self.torrents.get(torrent)? {
             let filter = if peer.seed { &mut scrape.seeds } else { &mut scrape.peers };
-            filter.insert(*ip);
+            filter.insert(addr.ip());
         }
         Some(scrape)
     }
@@ -139,6 +144,13 @@ impl PeerStore {
     }
 }
 
+/// The oldest of the peers at `ip`, if there are as many as there may be.
+fn crowding(peers: &BTreeMap<SocketAddr, Peer>, ip: IpAddr) -> Option<SocketAddr> {
+    let of_ip = || peers.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX));
+    let oldest = of_ip().min_by_key(|(_, peer)| peer.announced).map(|(addr, _)| *addr);
+    oldest.filter(|_| of_ip().count() >= MAX_PEERS_OF_IP)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,12 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_one_address_and_is_forgotten() {
+    fn a_peer_is_forgotten() {
         let (mut store, mut rng) = (PeerStore::default(), Rng::new([1; 32]));
         let start = Instant::from_secs(1);
         assert!(store.insert(start, &OWN, hash(1), addr(1, 10), false));
-        assert!(store.insert(start, &OWN, hash(1), addr(1, 11), true));
-        assert_eq!(store.some(&hash(1), false, 9, &mut rng), [addr(1, 11)]);
+        assert!(store.insert(start, &OWN, hash(1), addr(1, 10), true));
+        assert_eq!(store.some(&hash(1), false, 9, &mut rng), [addr(1, 10)]);
         assert!(store.some(&hash(1), true, 9, &mut rng).is_empty(), "a seed now");
         let scrape = store.scrape(&hash(1)).unwrap();
         assert!(scrape.seeds.estimate() > 0.9 && scrape.peers.estimate() < 0.1);
@@ -171,6 +183,22 @@ mod tests {
         store.expire(start + PEER_LIFE);
         assert!(store.some(&hash(1), false, 9, &mut rng).is_empty());
         assert_eq!((store.peers, store.torrents.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_few_peers_share_an_address_and_one_more_takes_the_place_of_the_oldest() {
+        let (mut store, mut rng) = (PeerStore::default(), Rng::new([1; 32]));
+        let other = addr(2, 7);
+        assert!(store.insert(Instant::from_secs(1), &OWN, hash(1), other, false));
+        for port in 1..=20 {
+            let now = Instant::from_secs(1 + u64::from(port));
+            assert!(store.insert(now, &OWN, hash(1), addr(1, port), false));
+        }
+        let mut kept = store.some(&hash(1), false, 99, &mut rng);
+        kept.sort();
+        let mut last: Vec<_> = (13..=20).map(|port| addr(1, port)).collect();
+        last.push(other);
+        assert_eq!((kept, store.peers), (last, MAX_PEERS_OF_IP + 1));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Checking what is on disk against the torrent.
 //!
 //! A check first looks at the files: pieces that reach into a missing or too short file cannot be good and are not
-//! read. The others are claimed one after another by as many threads as are free, in ascending order so that the
+//! read. The others are claimed by as many threads as are free, a few neighbours at once, in ascending order so that the
 //! disk is read forward. A missing file is not an error; one that may not be read is.
 
 use crate::error::StorageError;
-use crate::hash::PieceHasher;
+use crate::hash::{PieceHasher, lanes, share_of};
 use crate::linear::{LinearSpace, as_len};
 use crate::schedule::{READ_STEP, Steps, Worker};
 use crate::store::{Content, Reply};
@@ -14,6 +14,9 @@ use samara_wire::id::{FileIndex, PieceIndex};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of the pieces that are hashed at once in a check, at most, if there is more than one.
+const MAX_BATCH: usize = 64 << 20;
 
 /// How far a check of data, or the hashing of a new torrent, is; shared with whoever watches it.
 #[derive(Debug, Default)]
@@ -120,18 +123,42 @@ impl CheckRun {
         }))
     }
 
-    /// Hashes one piece from disk.
-    fn check(&self, piece: PieceIndex, scratch: &mut [u8]) -> Result<bool, StorageError> {
-        let Some(expected) = (self.content.expected)(piece) else { return Ok(false) };
-        let mut hasher = PieceHasher::new(expected);
-        for step in LinearSpace::steps(self.space.layout.range_of(piece), scratch.len()) {
-            let buf = &mut scratch[..as_len(step.end - step.start)];
-            if self.space.read(step.start, buf)?.is_err() {
-                return Ok(false);
+    /// Hashes pieces from disk, all of them at once: whether each is good.
+    fn check(&self, pieces: &[PieceIndex], scratch: &mut [u8]) -> Result<Vec<bool>, StorageError> {
+        let layout = &self.space.layout;
+        let expected = |&piece: &PieceIndex| (self.content.expected)(piece).map(PieceHasher::new);
+        let mut hashers: Vec<Option<PieceHasher>> = pieces.iter().map(expected).collect();
+        let longest = pieces.iter().map(|&p| layout.pieces().len_of(p)).max().unwrap_or(0);
+        let share = share_of(scratch.len(), pieces.len());
+        for at in (0..u64::from(longest)).step_by(share) {
+            if self.progress.is_cancelled() {
+                return Ok(vec![false; pieces.len()]);
             }
-            hasher.update(buf);
+            let mut read = Vec::with_capacity(pieces.len());
+            for ((&piece, hasher), buf) in
+                pieces.iter().zip(&mut hashers).zip(scratch.chunks_mut(share))
+            {
+                let range = layout.range_of(piece);
+                let start = (range.start + at).min(range.end);
+                let buf = &mut buf[..as_len((range.end - start).min(share as u64))];
+                if hasher.is_none() || buf.is_empty() {
+                    continue;
+                }
+                if self.space.read(start, buf)?.is_err() {
+                    *hasher = None;
+                } else if let Some(hasher) = hasher {
+                    read.push((hasher, [&*buf]));
+                }
+            }
+            PieceHasher::update_all(read.iter_mut().map(|(hasher, buf)| (&mut **hasher, &buf[..])));
         }
-        Ok(hasher.matches())
+        Ok(hashers.into_iter().map(|hasher| hasher.is_some_and(PieceHasher::matches)).collect())
+    }
+
+    /// Pieces to be hashed at once: as many as the processor can, but no step shall take very long.
+    fn batch(&self) -> usize {
+        let piece_len = self.space.layout.pieces().piece_len() as usize;
+        lanes().min(MAX_BATCH / piece_len.max(1)).max(1)
     }
 
     /// Claims all that is left, so that nobody begins it.
@@ -167,24 +194,30 @@ impl CheckRun {
 
 impl Steps for CheckRun {
     fn step(&self, worker: &mut Worker) {
+        let batch = self.batch();
         let mut bytes = 0;
         while bytes < READ_STEP as u64 {
             if self.progress.is_cancelled() {
                 return self.abandon(None);
             }
-            let claimed = self.next.fetch_add(1, Ordering::AcqRel);
-            let Some(&piece) = self.candidates.get(claimed) else { return };
-            let len = u64::from(self.space.layout.pieces().len_of(piece));
-            match self.check(piece, worker.scratch()) {
-                Ok(true) => {
-                    self.lock().good.insert(piece);
+            let claimed = self.next.fetch_add(batch, Ordering::AcqRel);
+            let end = (claimed + batch).min(self.candidates.len());
+            let Some(pieces) = self.candidates.get(claimed..end).filter(|p| !p.is_empty()) else {
+                return;
+            };
+            let layout = self.space.layout.pieces();
+            let len = pieces.iter().map(|&p| u64::from(layout.len_of(p))).sum::<u64>();
+            match self.check(pieces, worker.scratch()) {
+                Ok(good) => {
+                    let good = pieces.iter().zip(good).filter(|(_, good)| *good);
+                    let mut result = self.lock();
+                    good.for_each(|(&piece, _)| _ = result.good.insert(piece));
                 }
-                Ok(false) => {}
                 Err(e) => self.abandon(Some(e)),
             }
             bytes += len;
             self.progress.add(len);
-            self.settle(1);
+            self.settle(pieces.len());
         }
     }
 

@@ -1,17 +1,17 @@
 //! Hashing files for a new torrent.
 //!
-//! Pieces are claimed one after another by all threads; a hybrid torrent's bytes are read once and go into both
+//! Pieces are claimed by all threads, a few neighbours at once; a hybrid torrent's bytes are read once and go into both
 //! hashes. The same files give the same hashes whatever the number of threads.
 
 use crate::check::CheckProgress;
-use crate::hash::BlockLeaves;
+use crate::hash::{BlockLeaves, lanes, share_of};
 use crate::layout::{Layout, LayoutFile, Segment};
-use crate::linear::{LinearSpace, as_len};
+use crate::linear::as_len;
 use crate::schedule::READ_STEP;
+use samara_hash::{Part, Sha1, Stream};
 use samara_wire::id::{BLOCK_LEN, PieceIndex};
 use samara_wire::metainfo::create::{Plan, PlanHashes, Version};
 use samara_wire::metainfo::merkle::{FileHashes, Hash, piece_root, root_of_layer};
-use sha1::{Digest, Sha1};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -108,13 +108,16 @@ impl Hashing<'_> {
         let mut scratch = vec![0; READ_STEP];
         let mut source = Source { hashing: self, open: None };
         let mut done = Vec::new();
+        let batch = u32::try_from(lanes()).unwrap_or(1);
         loop {
             self.go_on()?;
-            let index = PieceIndex(self.next.fetch_add(1, Ordering::Relaxed));
-            if index.0 >= self.layout.pieces().count() {
+            let first = self.next.fetch_add(batch, Ordering::Relaxed);
+            let end = first.saturating_add(batch).min(self.layout.pieces().count());
+            let pieces: Vec<_> = (first..end).map(PieceIndex).collect();
+            if pieces.is_empty() {
                 return Ok(done);
             }
-            done.push(self.hash(index, &mut source, &mut scratch)?);
+            done.extend(self.hash(&pieces, &mut source, &mut scratch)?);
         }
     }
 
@@ -127,39 +130,81 @@ impl Hashing<'_> {
         self.next.store(self.layout.pieces().count(), Ordering::Relaxed);
     }
 
+    /// Hashes pieces, all of them at once.
     fn hash(
         &self,
-        index: PieceIndex,
+        pieces: &[PieceIndex],
         source: &mut Source<'_>,
         scratch: &mut [u8],
-    ) -> Result<PieceHashes, HashError> {
-        let (mut v1, mut leaves) = (Sha1::new(), BlockLeaves::new());
-        let mut small_file = false;
-        for step in LinearSpace::steps(self.layout.range_of(index), scratch.len()) {
+    ) -> Result<Vec<PieceHashes>, HashError> {
+        let mut work: Vec<_> = pieces.iter().map(|&index| Work::new(index)).collect();
+        let share = share_of(scratch.len(), pieces.len());
+        let longest = u64::from(self.layout.pieces().piece_len());
+        for at in (0..longest).step_by(share) {
             // Pieces may be large and disks slow.
             self.go_on()?;
-            for segment in self.layout.segments(step) {
-                let buf = &mut scratch[..as_len(segment.len)];
-                source.read(&segment, buf)?;
-                if self.version.has_v1() {
-                    v1.update(&*buf);
-                }
-                if let Some(file) = segment.file.filter(|_| self.version.has_v2()) {
-                    leaves.update(buf);
-                    let len = self.layout.files()[file.as_usize()].len;
-                    small_file = len <= u64::from(self.layout.pieces().piece_len());
-                }
-                self.progress.add(segment.len);
+            let mut parts = Vec::with_capacity(pieces.len());
+            for (work, buf) in work.iter_mut().zip(scratch.chunks_mut(share)) {
+                let range = self.layout.range_of(work.index);
+                let start = (range.start + at).min(range.end);
+                let buf = &mut buf[..as_len((range.end - start).min(share as u64))];
+                self.read(work, start, source, buf)?;
+                parts.push((&mut work.v1, [&*buf]));
+            }
+            if self.version.has_v1() {
+                let parts = parts.iter_mut().map(|(stream, buf)| Part { stream, bytes: &buf[..] });
+                samara_hash::update_all(&mut parts.collect::<Vec<_>>());
             }
         }
-        let leaves = leaves.finish();
+        Ok(work.into_iter().map(|work| self.finish(work)).collect())
+    }
+
+    /// Fills `buf` with the bytes from `start` on; those of a stored file go into the tree of the piece.
+    fn read(
+        &self,
+        work: &mut Work,
+        start: u64,
+        source: &mut Source<'_>,
+        buf: &mut [u8],
+    ) -> Result<(), HashError> {
+        let mut rest = &mut *buf;
+        for segment in self.layout.segments(start..start + rest.len() as u64) {
+            let (now, later) = rest.split_at_mut(as_len(segment.len));
+            source.read(&segment, now)?;
+            if let Some(file) = segment.file.filter(|_| self.version.has_v2()) {
+                work.leaves.update(&[now]);
+                let len = self.layout.files()[file.as_usize()].len;
+                work.small_file = len <= u64::from(self.layout.pieces().piece_len());
+            }
+            self.progress.add(segment.len);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, work: Work) -> PieceHashes {
+        let leaves = work.leaves.finish();
         let blocks = u32::try_from(leaves.len()).expect("no more blocks than a piece has");
-        let width = if small_file {
+        let width = if work.small_file {
             blocks.next_power_of_two()
         } else {
             (self.layout.pieces().piece_len() / BLOCK_LEN).max(1)
         };
-        Ok(PieceHashes { index, v1: v1.finalize().into(), v2: piece_root(&leaves, width) })
+        PieceHashes { index: work.index, v1: work.v1.finish(), v2: piece_root(&leaves, width) }
+    }
+}
+
+/// A piece at work.
+struct Work {
+    index: PieceIndex,
+    v1: Stream<Sha1>,
+    leaves: BlockLeaves,
+    small_file: bool,
+}
+
+impl Work {
+    fn new(index: PieceIndex) -> Self {
+        Self { index, v1: Stream::new(), leaves: BlockLeaves::new(), small_file: false }
     }
 }
 
@@ -229,6 +274,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use samara_wire::metainfo::create::NewFile;
+    use sha1::Digest;
 
     /// Files with made-up content, and the content.
     fn sources(dir: &Path, lens: &[usize]) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
@@ -268,7 +314,7 @@ mod tests {
     fn v2_model(contents: &[Vec<u8>], piece_len: u32) -> Vec<Option<FileHashes>> {
         let hashes = |content: &Vec<u8>| {
             let mut leaves = BlockLeaves::new();
-            leaves.update(content);
+            leaves.update(&[content]);
             FileHashes::from_blocks(&leaves.finish(), piece_len)
         };
         contents.iter().map(hashes).collect()
@@ -286,7 +332,7 @@ mod tests {
             let (paths, contents) = sources(dir.path(), &lens);
             let piece_len = BLOCK_LEN << shift;
             let sha1s = |bytes: &[u8]| -> Vec<[u8; 20]> {
-                bytes.chunks(piece_len as usize).map(|p| Sha1::digest(p).into()).collect()
+                bytes.chunks(piece_len as usize).map(|p| sha1::Sha1::digest(p).into()).collect()
             };
             let v1 = hash(&plan(&lens, piece_len, Version::V1), &paths);
             prop_assert_eq!(v1.v1, sha1s(&contents.concat()));

@@ -2,12 +2,19 @@
 //!
 //! The one place where payload is hashed. [`PieceHasher`] takes the bytes of one piece in order, in slices of any
 //! length, and says whether they are the piece: SHA-1 over the whole for v1 (BEP 3), the root of a SHA-256 tree over
-//! 16 KiB blocks for v2 (BEP 52). Both use the processor's SHA instructions where it has them.
+//! 16 KiB blocks for v2 (BEP 52). A v1 piece is one chain of steps, so several pieces are hashed at once where there are
+//! several ([`PieceHasher::update_all`]); the blocks of a v2 piece are independent of each other. [`samara_hash`] does
+//! both with what the processor has.
 
+use samara_hash::{Algorithm, Part, Sha1, Sha256, Stream};
 use samara_wire::id::BLOCK_LEN;
 use samara_wire::metainfo::{PieceHash, merkle};
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+
+/// Pieces that are worth hashing at once.
+#[must_use]
+pub(crate) fn lanes() -> usize {
+    Sha1::kernels().lanes()
+}
 
 /// Computes the hash of one piece and compares it with what it must be.
 #[derive(Debug)]
@@ -18,16 +25,25 @@ pub struct PieceHasher {
 
 #[derive(Debug)]
 enum State {
-    V1(Sha1),
+    V1(Stream<Sha1>),
     V2(BlockLeaves),
 }
+
+/// What each of `count` pieces gets of a buffer of `len` bytes: whole blocks.
+pub(crate) fn share_of(len: usize, count: usize) -> usize {
+    let block = BLOCK_LEN as usize;
+    (len / count.max(1) / block * block).max(block)
+}
+
+/// A piece and its next bytes, in slices.
+pub(crate) type PieceBytes<'a> = (&'a mut PieceHasher, &'a [&'a [u8]]);
 
 impl PieceHasher {
     /// A hasher for a piece that must have the hash `expected`.
     #[must_use]
     pub fn new(expected: PieceHash) -> Self {
         let state = match expected {
-            PieceHash::V1(_) => State::V1(Sha1::new()),
+            PieceHash::V1(_) => State::V1(Stream::new()),
             PieceHash::V2 { .. } => State::V2(BlockLeaves::new()),
         };
         Self { expected, state }
@@ -35,17 +51,26 @@ impl PieceHasher {
 
     /// The next bytes of the piece.
     pub fn update(&mut self, bytes: &[u8]) {
-        match &mut self.state {
-            State::V1(sha) => sha.update(bytes),
-            State::V2(leaves) => leaves.update(bytes),
+        Self::update_all([(self, &[bytes][..])]);
+    }
+
+    /// The next bytes of each of several pieces, which costs less than one after the other.
+    pub(crate) fn update_all<'a>(pieces: impl IntoIterator<Item = PieceBytes<'a>>) {
+        let mut v1 = Vec::new();
+        for (piece, bytes) in pieces {
+            match &mut piece.state {
+                State::V1(stream) => v1.push(Part { stream, bytes }),
+                State::V2(leaves) => leaves.update(bytes),
+            }
         }
+        samara_hash::update_all(&mut v1);
     }
 
     /// Whether the bytes given were those of the piece.
     #[must_use]
     pub fn matches(self) -> bool {
         match (self.state, self.expected) {
-            (State::V1(sha), PieceHash::V1(want)) => <[u8; 20]>::from(sha.finalize()) == want,
+            (State::V1(sha), PieceHash::V1(want)) => sha.finish() == want,
             (State::V2(leaves), PieceHash::V2 { root, leaves: width }) => {
                 let got = leaves.finish();
                 got.len() <= width as usize && merkle::piece_root(&got, width) == root
@@ -59,7 +84,8 @@ impl PieceHasher {
 #[derive(Debug, Default)]
 pub struct BlockLeaves {
     leaves: Vec<[u8; 32]>,
-    current: Sha256,
+    /// The block that was begun and is not whole.
+    current: Stream<Sha256>,
     filled: usize,
 }
 
@@ -70,53 +96,82 @@ impl BlockLeaves {
         Self::default()
     }
 
-    /// The next bytes.
-    pub fn update(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let room = BLOCK_LEN as usize - self.filled;
-            let (now, rest) = bytes.split_at(room.min(bytes.len()));
-            self.current.update(now);
-            self.filled += now.len();
-            if self.filled == BLOCK_LEN as usize {
-                self.close_block();
+    /// The next bytes, in slices. Blocks that lie whole in one slice are hashed several at once.
+    pub fn update(&mut self, slices: &[&[u8]]) {
+        let mut whole: Vec<&[u8]> = Vec::new();
+        for mut bytes in slices.iter().copied() {
+            if self.filled > 0 {
+                let room = BLOCK_LEN as usize - self.filled;
+                let (now, rest) = bytes.split_at(room.min(bytes.len()));
+                self.begin_or_continue(now);
+                bytes = rest;
             }
-            bytes = rest;
+            let blocks = bytes.chunks_exact(BLOCK_LEN as usize);
+            let rest = blocks.remainder();
+            whole.extend(blocks);
+            if !rest.is_empty() {
+                self.close_blocks(&mut whole);
+                self.begin_or_continue(rest);
+            }
         }
+        self.close_blocks(&mut whole);
     }
 
     /// The leaves, the last of which may stand for a short block.
     #[must_use]
     pub fn finish(mut self) -> Vec<[u8; 32]> {
         if self.filled > 0 {
-            self.close_block();
+            self.close_current();
         }
         self.leaves
     }
 
-    fn close_block(&mut self) {
-        self.leaves.push(self.current.finalize_reset().into());
+    /// Bytes that are no whole block, but may complete one.
+    fn begin_or_continue(&mut self, bytes: &[u8]) {
+        self.current.update(bytes);
+        self.filled += bytes.len();
+        if self.filled == BLOCK_LEN as usize {
+            self.close_current();
+        }
+    }
+
+    fn close_current(&mut self) {
+        self.leaves.push(std::mem::take(&mut self.current).finish());
         self.filled = 0;
+    }
+
+    fn close_blocks(&mut self, whole: &mut Vec<&[u8]>) {
+        let messages: Vec<&[&[u8]]> = whole.chunks(1).collect();
+        self.leaves.extend(samara_hash::digest_all::<Sha256>(&messages));
+        whole.clear();
     }
 }
 
 /// SHA-1 of one block: tells which of several copies of a block was the wrong one.
 #[must_use]
 pub fn block_digest(block: &[u8]) -> [u8; 20] {
-    Sha1::digest(block).into()
+    block_digests(&[block])[0]
+}
+
+/// The same of several blocks.
+pub(crate) fn block_digests(blocks: &[&[u8]]) -> Vec<[u8; 20]> {
+    let messages: Vec<&[&[u8]]> = blocks.chunks(1).collect();
+    samara_hash::digest_all::<Sha1>(&messages)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sha2::Digest;
 
     /// The tree as BEP 52 has it: every leaf and every node spelled out.
     fn naive_root(data: &[u8], width: usize) -> [u8; 32] {
         let mut level: Vec<[u8; 32]> =
-            data.chunks(16384).map(|b| Sha256::digest(b).into()).collect();
+            data.chunks(16384).map(|b| sha2::Sha256::digest(b).into()).collect();
         level.resize(width, [0; 32]);
         while level.len() > 1 {
-            level = level.chunks(2).map(|p| Sha256::digest(p.concat()).into()).collect();
+            level = level.chunks(2).map(|p| sha2::Sha256::digest(p.concat()).into()).collect();
         }
         level[0]
     }
@@ -144,11 +199,54 @@ mod tests {
         ) {
             let mut data: Vec<u8> = (0..251).map(|i: u8| i.wrapping_mul(31)).cycle().take(len).collect();
             let width = len.div_ceil(16384).next_power_of_two() << extra;
-            let v1 = PieceHash::V1(Sha1::digest(&data).into());
+            let v1 = PieceHash::V1(sha1::Sha1::digest(&data).into());
             let v2 = PieceHash::V2 { root: naive_root(&data, width), leaves: width.try_into().unwrap() };
             prop_assert!(matches(v1, &data, &cuts) && matches(v2, &data, &cuts));
             data[flip.index(len)] ^= 1;
             prop_assert!(!matches(v1, &data, &cuts) && !matches(v2, &data, &cuts));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn pieces_hashed_together_are_judged_each_by_itself(
+            lens in prop::collection::vec((1usize..70_000, any::<bool>(), any::<bool>()), 1..9),
+            step in 1usize..40_000,
+        ) {
+            let data: Vec<Vec<u8>> = lens.iter().map(|(len, ..)| (0..253u8).cycle().take(*len).collect()).collect();
+            let mut hashers: Vec<PieceHasher> = data
+                .iter()
+                .zip(&lens)
+                .map(|(data, (len, v2, good))| {
+                    let wrong = u8::from(!good);
+                    let width = len.div_ceil(16384).next_power_of_two();
+                    let mut root = naive_root(data, width);
+                    root[0] ^= wrong;
+                    let mut digest: [u8; 20] = sha1::Sha1::digest(data).into();
+                    digest[19] ^= wrong;
+                    PieceHasher::new(if *v2 {
+                        PieceHash::V2 { root, leaves: width.try_into().unwrap() }
+                    } else {
+                        PieceHash::V1(digest)
+                    })
+                })
+                .collect();
+            for at in (0..70_000).step_by(step) {
+                let cut = |data: &Vec<u8>| at.min(data.len())..(at + step).min(data.len());
+                let slices: Vec<[&[u8]; 2]> = data
+                    .iter()
+                    .map(|data| {
+                        let now = &data[cut(data)];
+                        let (a, b) = now.split_at(now.len() / 3);
+                        [a, b]
+                    })
+                    .collect();
+                PieceHasher::update_all(hashers.iter_mut().zip(slices.iter().map(|s| &s[..])));
+            }
+            for (hasher, (_, _, good)) in hashers.into_iter().zip(lens) {
+                prop_assert_eq!(hasher.matches(), good);
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! yet) and has the right hash. A corrupt piece leaves nothing on disk but what was spilled of it before.
 
 use crate::error::StorageError;
-use crate::hash::{PieceHasher, block_digest};
+use crate::hash::{PieceHasher, block_digests};
 use crate::linear::{LinearSpace, as_len};
 use crate::pool::BlockBuf;
 use samara_wire::id::{BLOCK_LEN, PieceIndex};
@@ -25,6 +25,13 @@ pub enum PieceOutcome {
     },
     /// It could not be written, or spilled blocks not read back. Its blocks are dropped; nothing is claimed.
     Failed(StorageError),
+}
+
+/// A piece to be verified and written.
+pub(crate) struct VerifyPiece {
+    pub(crate) blocks: PieceBlocks,
+    pub(crate) expected: PieceHash,
+    pub(crate) want_digests: bool,
 }
 
 /// The blocks of one piece; `None` for those that were spilled to disk.
@@ -59,31 +66,59 @@ impl PieceBlocks {
         Ok(Self { piece, blocks })
     }
 
-    /// Hashes the piece and, if it is `expected`, writes what is not on disk yet.
+    /// Hashes each piece and, if it is what is expected, writes what is not on disk yet. Several pieces cost less
+    /// together.
     pub(crate) fn verify_and_write(
-        self,
+        pieces: &[VerifyPiece],
         space: &LinearSpace,
-        expected: PieceHash,
-        want_digests: bool,
         scratch: &mut [u8],
-    ) -> PieceOutcome {
-        self.try_verify_and_write(space, expected, want_digests, scratch)
-            .unwrap_or_else(PieceOutcome::Failed)
+    ) -> Vec<PieceOutcome> {
+        let mut hashers: Vec<_> =
+            pieces.iter().map(|piece| PieceHasher::new(piece.expected)).collect();
+        let slices: Vec<Vec<&[u8]>> = pieces.iter().map(|p| p.blocks.in_memory()).collect();
+        let together = pieces.iter().zip(&slices).zip(&mut hashers);
+        let together = together.filter(|((piece, slices), _)| piece.blocks.is_all(slices));
+        PieceHasher::update_all(together.map(|((_, slices), hasher)| (hasher, slices.as_slice())));
+        let finish = |((piece, slices), mut hasher): ((&VerifyPiece, &Vec<&[u8]>), PieceHasher)| {
+            if !piece.blocks.is_all(slices) {
+                let update = |block: &[u8]| hasher.update(block);
+                if let Err(error) = piece.blocks.for_each_block(space, scratch, update) {
+                    return PieceOutcome::Failed(error);
+                }
+            }
+            let judged = piece.blocks.judge(space, hasher.matches(), piece.want_digests, scratch);
+            judged.unwrap_or_else(PieceOutcome::Failed)
+        };
+        pieces.iter().zip(&slices).zip(hashers).map(finish).collect()
     }
 
-    fn try_verify_and_write(
-        self,
+    /// The blocks that are in memory.
+    fn in_memory(&self) -> Vec<&[u8]> {
+        self.blocks.iter().flatten().map(BlockBuf::as_slice).collect()
+    }
+
+    /// Whether these are all blocks of the piece.
+    fn is_all(&self, in_memory: &[&[u8]]) -> bool {
+        in_memory.len() == self.blocks.len()
+    }
+
+    /// Writes the piece if it is good; tells the digests of the blocks where they are wanted.
+    fn judge(
+        &self,
         space: &LinearSpace,
-        expected: PieceHash,
+        good: bool,
         want_digests: bool,
         scratch: &mut [u8],
     ) -> Result<PieceOutcome, StorageError> {
-        let mut hasher = PieceHasher::new(expected);
-        self.for_each_block(space, scratch, |block| hasher.update(block))?;
-        let good = hasher.matches();
         let mut digests = Vec::new();
         if want_digests || !good {
-            self.for_each_block(space, scratch, |block| digests.push(block_digest(block)))?;
+            let in_memory = self.in_memory();
+            if self.is_all(&in_memory) {
+                digests = block_digests(&in_memory);
+            } else {
+                let digest = |block: &[u8]| digests.extend(block_digests(&[block]));
+                self.for_each_block(space, scratch, digest)?;
+            }
         }
         let digests = digests.into_boxed_slice();
         if !good {

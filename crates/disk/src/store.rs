@@ -3,18 +3,20 @@
 use crate::check::{CheckOutcome, CheckProgress, CheckRun};
 use crate::disk::Handle;
 use crate::error::StorageError;
+use crate::hash::lanes;
 use crate::layout::Layout;
 use crate::linear::{LinearSpace, as_len};
-use crate::piece::{PieceBlocks, PieceOutcome};
+use crate::piece::{PieceBlocks, PieceOutcome, VerifyPiece};
 use crate::pool::BlockBuf;
 use crate::schedule::{Class, Owner, Work, Worker};
 use crate::storage::{FileIdentity, Storage};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{BlockRef, FileIndex, PieceIndex};
 use samara_wire::metainfo::PieceHash;
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Called on a disk thread when a job is done; must not block. A job that is refused (after shutdown, or with far too
 /// much queued) has it called at once, on the caller's thread.
@@ -37,6 +39,16 @@ struct Inner {
     owner: Arc<Owner>,
     space: Arc<LinearSpace>,
     content: Arc<Content>,
+    /// Finished pieces that wait for a disk thread, which takes several at once.
+    finished: Mutex<VecDeque<FinishedPiece>>,
+}
+
+/// A piece as it was given to [`Store::write_piece`].
+struct FinishedPiece {
+    piece: PieceIndex,
+    blocks: Vec<(u32, BlockBuf)>,
+    want_digests: bool,
+    reply: Reply<PieceOutcome>,
 }
 
 impl Store {
@@ -49,7 +61,13 @@ impl Store {
     ) -> Self {
         let owner = Arc::new(Owner::new(id, Arc::clone(&storage)));
         let space = Arc::new(LinearSpace::new(layout, storage));
-        Self(Arc::new(Inner { handle, owner, space, content: Arc::new(content) }))
+        Self(Arc::new(Inner {
+            handle,
+            owner,
+            space,
+            content: Arc::new(content),
+            finished: Mutex::default(),
+        }))
     }
 
     /// Where the torrent's bytes lie.
@@ -68,16 +86,19 @@ impl Store {
         want_digests: bool,
         reply: Reply<PieceOutcome>,
     ) {
-        let job = move |inner: &Inner, worker: &mut Worker| {
-            let blocks = PieceBlocks::new(&inner.space, piece, blocks)?;
-            let expected = (inner.content.expected)(piece)
-                .ok_or_else(|| StorageError::misuse("the hash of the piece is not known"))?;
-            Ok(blocks.verify_and_write(&inner.space, expected, want_digests, worker.scratch()))
+        self.0.finished().push_back(FinishedPiece { piece, blocks, want_digests, reply });
+        let inner = Arc::clone(&self.0);
+        // Whoever comes first takes all that a processor can hash at once; who comes later finds the rest, or nothing.
+        let job = move |admitted: Result<&mut Worker, StorageError>| match admitted {
+            Ok(worker) => inner.write_finished(worker),
+            Err(error) => {
+                let refused = inner.finished().pop_front();
+                if let Some(refused) = refused {
+                    (refused.reply)(PieceOutcome::Failed(error));
+                }
+            }
         };
-        let reply = |result: Result<PieceOutcome, StorageError>| {
-            reply(result.unwrap_or_else(PieceOutcome::Failed));
-        };
-        self.submit(Class::Write, job, Box::new(reply));
+        self.0.handle.scheduler.submit(&self.0.owner, Class::Write, Work::Once(Box::new(job)));
     }
 
     /// Writes blocks of unfinished pieces at their place, unverified (memory pressure or shutdown).
@@ -230,6 +251,47 @@ impl Store {
 }
 
 impl Inner {
+    fn finished(&self) -> MutexGuard<'_, VecDeque<FinishedPiece>> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Verifies and writes the pieces that wait, at most as many as are worth hashing at once.
+    fn write_finished(&self, worker: &mut Worker) {
+        let taken: Vec<_> = {
+            let mut finished = self.finished();
+            let count = finished.len().min(lanes());
+            finished.drain(..count).collect()
+        };
+        let (mut pieces, mut replies) = (Vec::new(), Vec::new());
+        for FinishedPiece { piece, blocks, want_digests, reply } in taken {
+            match self.to_verify(piece, blocks, want_digests) {
+                Ok(piece) => {
+                    pieces.push(piece);
+                    replies.push(reply);
+                }
+                Err(error) => reply(PieceOutcome::Failed(error)),
+            }
+        }
+        let outcomes = PieceBlocks::verify_and_write(&pieces, &self.space, worker.scratch());
+        // The buffers are free before anybody hears that they are.
+        drop(pieces);
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            reply(outcome);
+        }
+    }
+
+    fn to_verify(
+        &self,
+        piece: PieceIndex,
+        blocks: Vec<(u32, BlockBuf)>,
+        want_digests: bool,
+    ) -> Result<VerifyPiece, StorageError> {
+        let blocks = PieceBlocks::new(&self.space, piece, blocks)?;
+        let expected = (self.content.expected)(piece)
+            .ok_or_else(|| StorageError::misuse("the hash of the piece is not known"))?;
+        Ok(VerifyPiece { blocks, expected, want_digests })
+    }
+
     fn identities(&self) -> Result<Vec<FileIdentity>, StorageError> {
         let storage = &self.space.storage;
         let identity = |(index, file): (u32, &crate::layout::LayoutFile)| {

@@ -88,7 +88,7 @@ impl Sample {
         }
         let leaves = (self.layout.pieces().piece_len() / BLOCK_LEN).max(1);
         let mut level = BlockLeaves::new();
-        level.update(self.piece(piece));
+        level.update(&[self.piece(piece)]);
         PieceHash::V2 { root: piece_root(&level.finish(), leaves), leaves }
     }
 

@@ -10,9 +10,9 @@ use samara_hash::{Algorithm, Part, Sha1, Sha256, Stream};
 use samara_wire::id::BLOCK_LEN;
 use samara_wire::metainfo::{PieceHash, merkle};
 
-/// Pieces that are worth hashing at once.
+/// How many pieces are worth hashing at once on this machine.
 #[must_use]
-pub(crate) fn lanes() -> usize {
+pub fn lanes() -> usize {
     Sha1::kernels().lanes()
 }
 

@@ -43,12 +43,16 @@ struct Inner {
     finished: Mutex<VecDeque<FinishedPiece>>,
 }
 
-/// A piece as it was given to [`Store::write_piece`].
-struct FinishedPiece {
-    piece: PieceIndex,
-    blocks: Vec<(u32, BlockBuf)>,
-    want_digests: bool,
-    reply: Reply<PieceOutcome>,
+/// A piece of which every block is here, to be verified and written.
+pub struct FinishedPiece {
+    /// Which.
+    pub piece: PieceIndex,
+    /// Its blocks with their offset in the piece, each once; those that lack must have been spilled and are read back.
+    pub blocks: Vec<(u32, BlockBuf)>,
+    /// Whether the digests of the blocks are wanted even if the piece is good. With a corrupt one they come always.
+    pub want_digests: bool,
+    /// Is told what became of it.
+    pub reply: Reply<PieceOutcome>,
 }
 
 impl Store {
@@ -76,9 +80,14 @@ impl Store {
         &self.0.space.layout
     }
 
-    /// Hashes the piece from its blocks and writes it if it is right. `blocks` are given with their offset in the
-    /// piece, each once; those that lack must have been spilled and are read back. Digests of the blocks come with
-    /// a corrupt piece always, with a good one if `want_digests`.
+    /// Hashes pieces from their blocks and writes those that are right. Up to [`lanes`] of them cost little more than one.
+    pub fn write_pieces(&self, pieces: Vec<FinishedPiece>) {
+        let jobs = pieces.len().div_ceil(lanes());
+        self.0.finished().extend(pieces);
+        (0..jobs).for_each(|_| self.submit_finished());
+    }
+
+    /// The same with one piece.
     pub fn write_piece(
         &self,
         piece: PieceIndex,
@@ -86,15 +95,23 @@ impl Store {
         want_digests: bool,
         reply: Reply<PieceOutcome>,
     ) {
-        self.0.finished().push_back(FinishedPiece { piece, blocks, want_digests, reply });
+        self.write_pieces(vec![FinishedPiece { piece, blocks, want_digests, reply }]);
+    }
+
+    /// Has a disk thread take what waits.
+    fn submit_finished(&self) {
         let inner = Arc::clone(&self.0);
-        // Whoever comes first takes all that a processor can hash at once; who comes later finds the rest, or nothing.
-        let job = move |admitted: Result<&mut Worker, StorageError>| match admitted {
-            Ok(worker) => inner.write_finished(worker),
-            Err(error) => {
-                let refused = inner.finished().pop_front();
-                if let Some(refused) = refused {
-                    (refused.reply)(PieceOutcome::Failed(error));
+        // Each job takes as many as can be hashed at once, and there is one for so many: none is left over, and the last may
+        // find nothing to do.
+        let job = move |admitted: Result<&mut Worker, StorageError>| {
+            let pieces = inner.take_finished();
+            match admitted {
+                Ok(worker) => inner.write_finished(pieces, worker),
+                Err(error) => {
+                    let refuse = |piece: FinishedPiece| {
+                        (piece.reply)(PieceOutcome::Failed(error.clone()));
+                    };
+                    pieces.into_iter().for_each(refuse);
                 }
             }
         };
@@ -255,13 +272,14 @@ impl Inner {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Verifies and writes the pieces that wait, at most as many as are worth hashing at once.
-    fn write_finished(&self, worker: &mut Worker) {
-        let taken: Vec<_> = {
-            let mut finished = self.finished();
-            let count = finished.len().min(lanes());
-            finished.drain(..count).collect()
-        };
+    /// Pieces that wait, as many as are worth hashing at once.
+    fn take_finished(&self) -> Vec<FinishedPiece> {
+        let mut finished = self.finished();
+        let count = finished.len().min(lanes());
+        finished.drain(..count).collect()
+    }
+
+    fn write_finished(&self, taken: Vec<FinishedPiece>, worker: &mut Worker) {
         let (mut pieces, mut replies) = (Vec::new(), Vec::new());
         for FinishedPiece { piece, blocks, want_digests, reply } in taken {
             match self.to_verify(piece, blocks, want_digests) {

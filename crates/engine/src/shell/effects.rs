@@ -75,7 +75,7 @@ impl TorrentShell {
                 Effect::Withdraw => live.seeking = None,
                 Effect::DhtNode(addr) => self.env.shared.discovery.node(addr),
                 Effect::VerifyPiece { piece, want_digests } => {
-                    self.verify_piece(live, piece, want_digests);
+                    self.verify_piece(live, now, piece, want_digests);
                 }
                 Effect::Event(event) => self.on_event(event, now),
             }

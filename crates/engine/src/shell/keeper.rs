@@ -48,10 +48,11 @@ impl TorrentShell {
     fn drive_deadlines(self: &Rc<Self>) {
         let now = self.env.now();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let (publish, flush, save, retry) = {
+        let (publish, flush, save, retry, verify) = {
             let life = self.life.borrow();
             let save = due(life.save_at) && !life.saving;
-            (due(life.publish_at), due(life.flush_at), save, due(life.retry_at))
+            let verify = due(life.verify_at);
+            (due(life.publish_at), due(life.flush_at), save, due(life.retry_at), verify)
         };
         if retry {
             // The credit that follows from this lets the core ask for a piece.
@@ -60,6 +61,9 @@ impl TorrentShell {
         }
         if due(self.peek(|live, _| live.core.next_timeout()).flatten()) {
             self.with_live(|live, now| live.core.handle_timeout(now, &mut live.out));
+        }
+        if verify {
+            self.with_live(|live, _| self.verify_finished(live));
         }
         if flush {
             self.life.borrow_mut().flush_at = None;

@@ -48,6 +48,8 @@ pub(super) struct Life {
     pub(super) publish_at: Option<Instant>,
     /// When messages that are in no hurry are to be flushed.
     pub(super) flush_at: Option<Instant>,
+    /// When finished pieces have waited long enough for company.
+    pub(super) verify_at: Option<Instant>,
     /// When resume data is to be written.
     pub(super) save_at: Option<Instant>,
     /// Bytes verified since resume data was last written.
@@ -82,6 +84,7 @@ impl Life {
             published_at: Instant::ZERO,
             publish_at: None,
             flush_at: None,
+            verify_at: None,
             save_at: None,
             unsaved_bytes: 0,
             saving: false,
@@ -163,6 +166,7 @@ impl Life {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         // While resume data is being written, the next time is not due before that is done.
         let save_at = if self.saving { None } else { self.save_at };
-        [self.retry_at, self.publish_at, self.flush_at, save_at].into_iter().flatten().min()
+        let due = [self.retry_at, self.publish_at, self.flush_at, self.verify_at, save_at];
+        due.into_iter().flatten().min()
     }
 }

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `effects` | carries out what the core decided |
 //! | `pieces` | keeps the blocks of unfinished pieces |
+//! | `company` | lets finished pieces wait for each other |
 //! | `storage` | disk jobs and their outcomes, credit, failure and recovery |
 //! | `start` | finds out what is there, and begins |
 //! | `keeper` | the torrent's one timer |
@@ -14,6 +15,7 @@
 //! | `stop` | pausing, stopping, removing |
 //! | `trackers` | the owner's say in the trackers |
 
+mod company;
 mod effects;
 mod keeper;
 mod life;
@@ -35,7 +37,7 @@ use crate::shared::Taker;
 use crate::torrent::TorrentShared;
 use life::Life;
 use pieces::PieceBuffers;
-use samara_disk::Store;
+use samara_disk::{FinishedPiece, Store};
 use samara_swarm::torrent::{Direction, NewPeer, PeerSource};
 use samara_swarm::{Outbox, PeerKey, Torrent};
 use samara_wire::bitfield::Bitfield;
@@ -75,6 +77,8 @@ pub(crate) struct Live {
     peers: Vec<Option<Rc<Peer>>>,
     /// The verified pieces that were on disk for sure when it was last synced.
     synced: Bitfield,
+    /// Finished pieces that wait for company.
+    finished: Vec<FinishedPiece>,
     /// Peers with something to be flushed.
     dirty: Vec<Rc<Peer>>,
     /// Kept while the torrent downloads and so shares the block buffers.
@@ -103,6 +107,7 @@ impl Live {
             out: Outbox::new(),
             pieces: PieceBuffers::default(),
             peers: Vec::new(),
+            finished: Vec::new(),
             dirty: Vec::new(),
             taker: None,
             seeking: None,

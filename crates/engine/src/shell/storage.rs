@@ -10,15 +10,6 @@ use samara_wire::time::Instant;
 use std::rc::Rc;
 
 impl TorrentShell {
-    /// Has a disk thread hash the piece and write it if it is good.
-    pub(super) fn verify_piece(&self, live: &mut Live, piece: PieceIndex, want_digests: bool) {
-        // Else blocks of it are on their way to the disk, and the outcome of that comes back here.
-        if let Some(blocks) = live.pieces.take_to_verify(piece, want_digests) {
-            let reply = self.reply(move |outcome| DiskDone::Piece(piece, outcome));
-            self.store.write_piece(piece, blocks, want_digests, reply);
-        }
-    }
-
     fn spill(&self, blocks: Vec<(BlockRef, BlockBuf)>) {
         let Some(piece) = blocks.first().map(|(block, _)| block.piece) else { return };
         let refs = blocks.iter().map(|(block, _)| *block).collect();
@@ -40,15 +31,16 @@ impl TorrentShell {
         }
     }
 
-    /// Puts all blocks of unfinished pieces on disk.
+    /// Puts all blocks of unfinished pieces on disk, and has the finished ones written.
     pub(super) fn spill_all(&self, live: &mut Live) {
+        self.verify_finished(live);
         while let Some(blocks) = live.pieces.take_coldest() {
             self.spill(blocks);
         }
     }
 
     /// What is called on a disk thread when a job is done: posts to the shard.
-    fn reply<T: 'static>(
+    pub(super) fn reply<T: 'static>(
         &self,
         wrap: impl FnOnce(T) -> DiskDone + Send + 'static,
     ) -> samara_disk::Reply<T> {
@@ -109,7 +101,7 @@ impl TorrentShell {
                 self.on_unsaved(&mut self.life.borrow_mut(), now, 0);
             }
             if let Some(want_digests) = ready {
-                self.verify_piece(live, piece, want_digests);
+                self.verify_piece(live, now, piece, want_digests);
             }
         });
     }

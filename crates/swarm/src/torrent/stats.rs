@@ -5,6 +5,12 @@ use alloc::vec::Vec;
 use samara_wire::time::Instant;
 
 impl Torrent {
+    /// Payload bytes per second received, smoothed.
+    #[must_use]
+    pub fn down_rate(&self, now: Instant) -> u64 {
+        self.down.rate(now)
+    }
+
     /// Counters and rates. Cost follows the number of peers, not of pieces, but for a torrent of which only
     /// some files are wanted.
     #[must_use]

@@ -10,7 +10,7 @@ fn bench<A: Algorithm>(c: &mut Criterion, name: &str) {
     let message = vec![0x5a; LEN];
     for kernels in A::all_kernels() {
         let mut group = c.benchmark_group(format!("{name}/{}", kernels.name()));
-        for count in [1, 2, 4, 8] {
+        for count in [1, 2, 4, 8, 16] {
             let slices: Vec<&[u8]> = vec![&message];
             let messages = vec![slices.as_slice(); count];
             group.throughput(Throughput::Bytes((LEN * count) as u64));

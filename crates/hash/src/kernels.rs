@@ -19,8 +19,11 @@ pub struct Kernels<A: Algorithm> {
     name: &'static str,
     one: One<A::State>,
     two: Option<Many<A::State, 2>>,
-    four: Option<Many<A::State, 4>>,
     eight: Option<Many<A::State, 8>>,
+    sixteen: Option<Many<A::State, 16>>,
+    /// So many messages make the use of eight lanes, and of sixteen, worth it: lanes that are not needed cost as much as
+    /// the others.
+    worth: (usize, usize),
 }
 
 impl<A: Algorithm> fmt::Debug for Kernels<A> {
@@ -31,7 +34,7 @@ impl<A: Algorithm> fmt::Debug for Kernels<A> {
 
 impl<A: Algorithm> Kernels<A> {
     pub(crate) fn one_by_one(name: &'static str, one: One<A::State>) -> Self {
-        Self { name, one, two: None, four: None, eight: None }
+        Self { name, one, two: None, eight: None, sixteen: None, worth: (3, 11) }
     }
 
     /// What it uses, such as `sha-ni`.
@@ -43,9 +46,9 @@ impl<A: Algorithm> Kernels<A> {
     /// Messages it takes at once.
     #[must_use]
     pub const fn lanes(&self) -> usize {
-        match (self.eight, self.four, self.two) {
-            (Some(_), ..) => 8,
-            (_, Some(_), _) => 4,
+        match (self.sixteen, self.eight, self.two) {
+            (Some(_), ..) => 16,
+            (_, Some(_), _) => 8,
             (.., Some(_)) => 2,
             _ => 1,
         }
@@ -62,43 +65,38 @@ impl<A: Algorithm> Kernels<A> {
     pub(crate) fn all(&self, mut states: &mut [A::State], mut data: &[&[Block]]) {
         assert_eq!(states.len(), data.len(), "a state for each message");
         assert!(data.windows(2).all(|two| two[0].len() == two[1].len()), "as many blocks of each");
-        while let ([_, ..], &[first, ..]) = (&mut *states, data) {
-            let taken = if self.eight.is_some() && states.len() > 2 {
-                self.eight(states, data)
-            } else if let (Some(four), Some((now, _)), Some((blocks, _))) =
-                (self.four, states.split_first_chunk_mut::<4>(), data.split_first_chunk::<4>())
-            {
-                // SAFETY: kernels are only made where the processor can do what they hold.
-                unsafe { four(now, *blocks) };
-                4
-            } else if let (Some(two), Some((now, _)), Some((blocks, _))) =
-                (self.two, states.split_first_chunk_mut::<2>(), data.split_first_chunk::<2>())
-            {
-                // SAFETY: as above.
-                unsafe { two(now, *blocks) };
-                2
-            } else {
-                (self.one)(&mut states[0], first);
-                1
+        while !states.is_empty() {
+            let count = states.len();
+            let taken = match self {
+                Self { sixteen: Some(kernel), .. } if count >= self.worth.1 => {
+                    run(*kernel, states, data)
+                }
+                Self { eight: Some(kernel), .. } if count >= self.worth.0 => {
+                    run(*kernel, states, data)
+                }
+                Self { two: Some(kernel), .. } if count >= 2 => run(*kernel, states, data),
+                _ => {
+                    (self.one)(&mut states[0], data[0]);
+                    1
+                }
             };
             states = &mut states[taken..];
             data = &data[taken..];
         }
     }
+}
 
-    /// Up to eight messages; lanes that are not needed go through the motions.
-    fn eight(&self, states: &mut [A::State], data: &[&[Block]]) -> usize {
-        let Some(kernel) = self.eight else { return 0 };
-        let taken = states.len().min(8);
-        let mut all = [states[0]; 8];
-        all[..taken].copy_from_slice(&states[..taken]);
-        let mut blocks = [data[0]; 8];
-        blocks[..taken].copy_from_slice(&data[..taken]);
-        // SAFETY: kernels are only made where the processor can do what they hold.
-        unsafe { kernel(&mut all, blocks) };
-        states[..taken].copy_from_slice(&all[..taken]);
-        taken
-    }
+/// Runs `kernel` on the first messages. Lanes for which there is none go through the motions.
+fn run<S: Copy, const N: usize>(kernel: Many<S, N>, states: &mut [S], data: &[&[Block]]) -> usize {
+    let taken = states.len().min(N);
+    let mut all = [states[0]; N];
+    all[..taken].copy_from_slice(&states[..taken]);
+    let mut blocks = [data[0]; N];
+    blocks[..taken].copy_from_slice(&data[..taken]);
+    // SAFETY: kernels are only made where the processor can do what they hold.
+    unsafe { kernel(&mut all, blocks) };
+    states[..taken].copy_from_slice(&all[..taken]);
+    taken
 }
 
 /// The last is the best.
@@ -106,42 +104,41 @@ pub(crate) fn best<A: Algorithm>(kernels: Vec<Kernels<A>>) -> Kernels<A> {
     kernels.into_iter().next_back().unwrap_or_else(A::portable)
 }
 
-/// All ways for SHA-1, from the slowest to the fastest.
-pub(crate) fn sha1() -> Vec<Kernels<Sha1>> {
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-    let mut all = vec![Sha1::portable()];
-    #[cfg(target_arch = "x86_64")]
-    {
-        use crate::x86::{avx2, has_avx2, has_sha, sha_ni};
-        if has_avx2() {
-            let eight: Many<_, 8> = avx2::sha1;
-            all.push(Kernels { name: "avx2", eight: Some(eight), ..Sha1::portable() });
+/// All ways for `$hash`, from the slowest to the fastest. Beside the SHA instructions, vectors of eight words are worth it from
+/// `$eight` messages on, and those of sixteen from `$sixteen` on (measured; see `benches/lanes.rs`).
+macro_rules! ways {
+    ($hash:ident, $name:ident, $eight:expr, $sixteen:expr) => {
+        pub(crate) fn $name() -> Vec<Kernels<$hash>> {
+            #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+            let mut all = vec![$hash::portable()];
+            #[cfg(target_arch = "x86_64")]
+            {
+                use crate::x86::{self, avx2, avx512, avx512vl, sha_ni};
+                let none = $hash::portable();
+                let two: Many<_, 2> = sha_ni::$name;
+                let sha = Kernels { name: "sha-ni", two: Some(two), ..none };
+                let (eight, eight_vl): (Many<_, 8>, Many<_, 8>) = (avx2::$name, avx512vl::$name);
+                let sixteen: Many<_, 16> = avx512::$name;
+                if x86::has_avx2() {
+                    all.push(Kernels { name: "avx2", eight: Some(eight), ..none });
+                }
+                if x86::has_sha() {
+                    all.push(sha);
+                }
+                if x86::has_avx512() {
+                    let (eight, sixteen) = (Some(eight_vl), Some(sixteen));
+                    let vectors = Kernels { name: "avx-512", eight, sixteen, ..none };
+                    all.push(vectors);
+                    if x86::has_sha() {
+                        let (name, worth) = ("sha-ni and avx-512", ($eight, $sixteen));
+                        all.push(Kernels { name, two: Some(two), worth, ..vectors });
+                    }
+                }
+            }
+            all
         }
-        if has_sha() {
-            let (two, four): (Many<_, 2>, Many<_, 4>) = (sha_ni::sha1, sha_ni::sha1);
-            let base = Sha1::portable();
-            all.push(Kernels { name: "sha-ni", two: Some(two), four: Some(four), ..base });
-        }
-    }
-    all
+    };
 }
 
-/// All ways for SHA-256, from the slowest to the fastest.
-pub(crate) fn sha256() -> Vec<Kernels<Sha256>> {
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-    let mut all = vec![Sha256::portable()];
-    #[cfg(target_arch = "x86_64")]
-    {
-        use crate::x86::{avx2, has_avx2, has_sha, sha_ni};
-        if has_avx2() {
-            let eight: Many<_, 8> = avx2::sha256;
-            all.push(Kernels { name: "avx2", eight: Some(eight), ..Sha256::portable() });
-        }
-        if has_sha() {
-            let (two, four): (Many<_, 2>, Many<_, 4>) = (sha_ni::sha256, sha_ni::sha256);
-            let base = Sha256::portable();
-            all.push(Kernels { name: "sha-ni", two: Some(two), four: Some(four), ..base });
-        }
-    }
-    all
-}
+ways!(Sha1, sha1, 6, 11);
+ways!(Sha256, sha256, usize::MAX, 13);

@@ -8,7 +8,7 @@ use crate::kernels::Kernels;
 use crate::stream::Stream;
 
 /// Most lanes of any kernel.
-const MAX_LANES: usize = 8;
+const MAX_LANES: usize = 16;
 
 /// More bytes of a message.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! Kernels for x86-64.
 
-#![expect(
-    unsafe_code,
-    reason = "loads and stores of vectors, and calls of what the processor may lack"
-)]
+#![expect(unsafe_code, reason = "loads and stores of vectors")]
 
 pub(crate) mod avx2;
+pub(crate) mod avx512;
+pub(crate) mod avx512vl;
+mod rounds;
 pub(crate) mod sha_ni;
 
 /// Whether the SHA instructions are there, and what is used beside them.
@@ -18,4 +18,12 @@ pub(crate) fn has_sha() -> bool {
 /// Whether AVX2 is there.
 pub(crate) fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2")
+}
+
+/// Whether the parts of AVX-512 are there that are used.
+pub(crate) fn has_avx512() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
 }

@@ -56,14 +56,15 @@ impl PieceHasher {
 
     /// The next bytes of each of several pieces, which costs less than one after the other.
     pub(crate) fn update_all<'a>(pieces: impl IntoIterator<Item = PieceBytes<'a>>) {
-        let mut v1 = Vec::new();
+        let (mut v1, mut v2) = (Vec::new(), Vec::new());
         for (piece, bytes) in pieces {
             match &mut piece.state {
                 State::V1(stream) => v1.push(Part { stream, bytes }),
-                State::V2(leaves) => leaves.update(bytes),
+                State::V2(leaves) => v2.push((leaves, bytes)),
             }
         }
         samara_hash::update_all(&mut v1);
+        BlockLeaves::update_all(v2);
     }
 
     /// Whether the bytes given were those of the piece.
@@ -96,25 +97,40 @@ impl BlockLeaves {
         Self::default()
     }
 
-    /// The next bytes, in slices. Blocks that lie whole in one slice are hashed several at once.
+    /// The next bytes, in slices.
     pub fn update(&mut self, slices: &[&[u8]]) {
+        Self::update_all([(self, slices)]);
+    }
+
+    /// The next bytes of each of several streams. Blocks that lie whole in one slice are hashed several at once.
+    fn update_all<'a>(streams: impl IntoIterator<Item = (&'a mut Self, &'a [&'a [u8]])>) {
+        let mut streams: Vec<_> = streams.into_iter().collect();
         let mut whole: Vec<&[u8]> = Vec::new();
-        for mut bytes in slices.iter().copied() {
-            if self.filled > 0 {
-                let room = BLOCK_LEN as usize - self.filled;
-                let (now, rest) = bytes.split_at(room.min(bytes.len()));
-                self.begin_or_continue(now);
-                bytes = rest;
-            }
-            let blocks = bytes.chunks_exact(BLOCK_LEN as usize);
-            let rest = blocks.remainder();
-            whole.extend(blocks);
-            if !rest.is_empty() {
-                self.close_blocks(&mut whole);
-                self.begin_or_continue(rest);
+        // Of each whole block: the number of its stream, and its place there.
+        let mut places = Vec::new();
+        for (number, (stream, slices)) in streams.iter_mut().enumerate() {
+            for mut bytes in slices.iter().copied() {
+                if stream.filled > 0 {
+                    let room = BLOCK_LEN as usize - stream.filled;
+                    let (now, rest) = bytes.split_at(room.min(bytes.len()));
+                    stream.begin_or_continue(now);
+                    bytes = rest;
+                }
+                let blocks = bytes.chunks_exact(BLOCK_LEN as usize);
+                let rest = blocks.remainder();
+                for block in blocks {
+                    whole.push(block);
+                    places.push((number, stream.leaves.len()));
+                    stream.leaves.push([0; 32]);
+                }
+                stream.begin_or_continue(rest);
             }
         }
-        self.close_blocks(&mut whole);
+        let messages: Vec<&[&[u8]]> = whole.chunks(1).collect();
+        let digests = samara_hash::digest_all::<Sha256>(&messages);
+        for ((number, place), digest) in places.into_iter().zip(digests) {
+            streams[number].0.leaves[place] = digest;
+        }
     }
 
     /// The leaves, the last of which may stand for a short block.
@@ -138,12 +154,6 @@ impl BlockLeaves {
     fn close_current(&mut self) {
         self.leaves.push(std::mem::take(&mut self.current).finish());
         self.filled = 0;
-    }
-
-    fn close_blocks(&mut self, whole: &mut Vec<&[u8]>) {
-        let messages: Vec<&[&[u8]]> = whole.chunks(1).collect();
-        self.leaves.extend(samara_hash::digest_all::<Sha256>(&messages));
-        whole.clear();
     }
 }
 

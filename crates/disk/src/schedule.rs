@@ -26,7 +26,7 @@ const MAX_QUEUED: usize = 1 << 16;
 const CHECK_TURN: usize = 8;
 
 /// Bytes read from a file in one go while hashing.
-pub(crate) const READ_STEP: usize = 512 * 1024;
+pub(crate) const READ_STEP: usize = 1024 * 1024;
 
 /// What a disk thread brings to a job.
 #[derive(Default)]

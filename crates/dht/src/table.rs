@@ -22,6 +22,16 @@ pub const BUCKETS: usize = 32;
 /// A node not heard for so long is questionable, and a bucket not touched for so long is refreshed (BEP 5).
 pub const FRESH: Duration = Duration::from_secs(15 * 60);
 
+/// A new node is asked once more after this. Of one behind a NAT we may have heard only because it had just written to us; by
+/// then the NAT has forgotten that, nobody can reach it, and it makes room.
+const PROBATION: Duration = Duration::from_secs(3 * 60);
+
+/// A new bucket is refreshed after this and a part of [`FIRST_REFRESH_SPREAD`].
+const FIRST_REFRESH: Duration = Duration::from_secs(20);
+
+/// See [`FIRST_REFRESH`].
+const FIRST_REFRESH_SPREAD: Duration = Duration::from_secs(160);
+
 /// After so many questions without an answer a node is bad: it is told to nobody, and any other takes its place.
 const BAD: u8 = 2;
 
@@ -38,6 +48,9 @@ pub struct Entry {
     pub heard: Instant,
     /// Questions it did not answer since.
     fails: u8,
+    /// It has answered again some time after it came, so it can be reached at any time and not only while a NAT remembers
+    /// that it has written to us.
+    steady: bool,
     /// Whether its id fits its address (BEP 42).
     secure: bool,
 }
@@ -54,11 +67,16 @@ pub enum Worth {
 }
 
 impl Entry {
+    /// When it is to be asked again whether it is there.
+    fn doubtful_at(&self) -> Instant {
+        self.heard + if self.steady { FRESH } else { PROBATION }
+    }
+
     /// What it is worth.
     #[must_use]
     pub fn worth(&self, now: Instant) -> Worth {
         match self.fails {
-            0 if now - self.heard < FRESH => Worth::Good,
+            0 if now < self.doubtful_at() => Worth::Good,
             fails if fails >= BAD => Worth::Bad,
             _ => Worth::Questionable,
         }
@@ -70,7 +88,8 @@ struct Bucket {
     live: Vec<Entry>,
     /// Nodes that answered when there was no place, the latest last.
     spare: Vec<Entry>,
-    touched: Instant,
+    /// When it is to be refreshed.
+    refresh_at: Instant,
 }
 
 /// The table. See the module's head.
@@ -107,19 +126,21 @@ impl Table {
 
     /// A node has answered us.
     pub fn heard(&mut self, now: Instant, info: NodeInfo) {
-        if info.id == self.own || !self.admits(info) {
+        if info.id == self.own || !self.admits(now, info) {
             return;
         }
         let secure = info.id.is_valid_for(info.addr.ip());
-        let entry = Entry { info, heard: now, fails: 0, secure };
+        let entry = Entry { info, heard: now, fails: 0, steady: false, secure };
         let restrict = self.restrict;
-        let bucket = self.bucket_mut(&info.id);
+        self.quiet_until = self.quiet_until.min(entry.doubtful_at());
+        let bucket = self.bucket_mut(now, &info.id);
         if let Some(known) = bucket.live.iter_mut().find(|known| known.info == info) {
-            *known = entry;
+            let steady = known.steady || now - known.heard >= PROBATION;
+            *known = Entry { steady, ..entry };
             // A full bucket of which all answer has nothing to gain from a lookup (BEP 5). One with room is looked
             // after, because there may be nodes that it does not know.
             if bucket.live.len() == BUCKET && bucket.live.iter().all(|e| e.fails == 0) {
-                bucket.touched = now;
+                bucket.refresh_at = now + FRESH;
             }
             return;
         }
@@ -147,7 +168,7 @@ impl Table {
     }
 
     /// Whether no other entry stands against `info`. A node that changed its id is replaced.
-    fn admits(&mut self, info: NodeInfo) -> bool {
+    fn admits(&mut self, now: Instant, info: NodeInfo) -> bool {
         let by_ip = self.restrict && !is_local(info.addr.ip());
         let mut changed = None;
         for known in self.live() {
@@ -163,7 +184,7 @@ impl Table {
             }
         }
         if let Some(changed) = changed {
-            self.bucket_mut(&changed.id).live.retain(|known| known.info != changed);
+            self.bucket_mut(now, &changed.id).live.retain(|known| known.info != changed);
         }
         true
     }
@@ -226,9 +247,9 @@ impl Table {
         let stale = self.live().filter(|entry| entry.worth(now) != Worth::Good);
         let stalest = stale.min_by_key(|entry| entry.heard).map(|entry| entry.info);
         if stalest.is_none() {
-            // Nodes that come later, and answers, only put it off.
-            let first = self.live().map(|entry| entry.heard).min();
-            self.quiet_until = first.map_or(now, |heard| heard + FRESH);
+            // Answers only put it off, and one who comes later is looked at in his time.
+            let first = self.live().map(Entry::doubtful_at).min();
+            self.quiet_until = first.unwrap_or(now);
         }
         stalest
     }
@@ -236,11 +257,11 @@ impl Table {
     /// An index of a bucket that was not touched for too long. It counts as touched from now on. Behind the first bucket
     /// with room there are only our few neighbours, whom one lookup finds all: those buckets are refreshed together.
     pub fn poll_refresh(&mut self, now: Instant) -> Option<usize> {
-        let at = self.buckets.iter().position(|bucket| now - bucket.touched >= FRESH)?;
+        let at = self.buckets.iter().position(|bucket| bucket.refresh_at <= now)?;
         let roomy = self.buckets.iter().position(|bucket| bucket.live.len() < BUCKET);
         let together = roomy.is_some_and(|roomy| at > roomy);
         let last = if together { self.buckets.len() - 1 } else { at };
-        self.buckets[at..=last].iter_mut().for_each(|bucket| bucket.touched = now);
+        self.buckets[at..=last].iter_mut().for_each(|bucket| bucket.refresh_at = now + FRESH);
         Some(last)
     }
 
@@ -248,8 +269,21 @@ impl Table {
     pub fn touch(&mut self, now: Instant, target: &NodeId) {
         let index = self.index(target);
         if let Some(bucket) = self.buckets.get_mut(index) {
-            bucket.touched = now;
+            bucket.refresh_at = now + FRESH;
         }
+    }
+
+    /// Leading bits that the [`BUCKET`] nearest nodes we know share with us, all of them: about the logarithm of how many nodes
+    /// there are, less three. Whoever has eight machines can make it more; that costs us some questions.
+    #[must_use]
+    pub fn neighbour_bits(&self) -> u32 {
+        let mut nodes = 0;
+        let deepest_first = self.buckets.iter().enumerate().rev();
+        let bits = deepest_first.skip_while(|(_, bucket)| {
+            nodes += bucket.live.len();
+            nodes < BUCKET
+        });
+        bits.map(|(bits, _)| u32::try_from(bits).unwrap_or(0)).next().unwrap_or(0)
     }
 
     /// An id that lies in bucket `index`, from `random` bytes.
@@ -285,10 +319,13 @@ impl Table {
         (self.own.shared_bits(id) as usize).min(BUCKETS - 1)
     }
 
-    fn bucket_mut(&mut self, id: &NodeId) -> &mut Bucket {
+    fn bucket_mut(&mut self, now: Instant, id: &NodeId) -> &mut Bucket {
         let index = self.index(id);
-        if self.buckets.len() <= index {
-            self.buckets.resize_with(index + 1, Bucket::default);
+        while self.buckets.len() <= index {
+            // Not all at once, and not by all nodes of a young network at the same time: our id tells when.
+            let part = u32::from(self.own.0[19 - self.buckets.len() % 8]);
+            let refresh_at = now + FIRST_REFRESH + FIRST_REFRESH_SPREAD / 256 * part;
+            self.buckets.push(Bucket { refresh_at, ..Bucket::default() });
         }
         &mut self.buckets[index]
     }

@@ -62,8 +62,14 @@ fn worth_follows_answers_and_silence() {
     table.heard(NOW, node(0, 1));
     let worth = |table: &Table, now| table.live().next().unwrap().worth(now);
     assert_eq!(worth(&table, NOW), Worth::Good);
-    assert_eq!(worth(&table, NOW + FRESH), Worth::Questionable);
-    assert_eq!((table.stalest(NOW), table.stalest(NOW + FRESH)), (None, Some(node(0, 1))));
+    let once_more = NOW + PROBATION;
+    assert_eq!(worth(&table, once_more), Worth::Questionable, "it is new");
+    assert_eq!((table.stalest(NOW), table.stalest(once_more)), (None, Some(node(0, 1))));
+    table.heard(once_more, node(0, 1));
+    let late = NOW + FRESH;
+    assert_eq!((worth(&table, late), table.stalest(late)), (Worth::Good, None));
+    assert_eq!(worth(&table, once_more + FRESH), Worth::Questionable);
+    assert_eq!(table.stalest(once_more + FRESH), Some(node(0, 1)));
     table.heard(NOW, node(0, 1));
     assert_eq!(table.stalest(NOW), None);
     table.failed(&node(0, 1));
@@ -139,12 +145,54 @@ fn ids_that_do_not_answer_make_no_buckets_to_refresh() {
 }
 
 #[test]
+fn a_newcomer_is_asked_once_more_in_time_even_if_all_others_are_steady() {
+    let mut table = table();
+    table.heard(NOW, node(0, 1));
+    let later = NOW + PROBATION;
+    table.heard(later, node(0, 1));
+    assert_eq!(table.stalest(later), None);
+    table.heard(later, node(0, 2));
+    assert_eq!(table.stalest(later), None);
+    assert_eq!(table.stalest(later + PROBATION), Some(node(0, 2)));
+}
+
+#[test]
+fn new_buckets_are_refreshed_soon_and_not_at_once() {
+    let refreshes = |own: NodeId| {
+        let mut table = Table::new(own, true);
+        (0..3).for_each(|bucket| (0..8).for_each(|n| table.heard(NOW, node(bucket, n))));
+        let seconds = |table: &mut Table, n| table.poll_refresh(NOW + Duration::from_secs(n));
+        let due = (0..900).filter(|&n| seconds(&mut table, n).is_some()).collect::<Vec<_>>();
+        assert_eq!(due.len(), table.buckets.len());
+        due
+    };
+    let mut own = OWN;
+    own.0[12..].copy_from_slice(&[0, 30, 60, 90, 120, 150, 200, 255]);
+    let first = FIRST_REFRESH.as_secs();
+    assert_eq!(refreshes(OWN), [first, first + 1, first + 2]);
+    assert!(refreshes(own)[0] > first + 60, "others at another time");
+}
+
+#[test]
+fn the_neighbours_tell_how_large_the_network_is() {
+    let mut table = table();
+    assert_eq!(table.neighbour_bits(), 0);
+    (0..8).for_each(|n| table.heard(NOW, node(2, n)));
+    assert_eq!(table.neighbour_bits(), 2);
+    (0..4).for_each(|n| table.heard(NOW, node(6, n)));
+    assert_eq!(table.neighbour_bits(), 2, "four of the eight nearest");
+    (0..4).for_each(|n| table.heard(NOW, node(5, n)));
+    assert_eq!(table.neighbour_bits(), 5);
+}
+
+#[test]
 fn quiet_buckets_are_refreshed_in_turn() {
     let mut table = table();
     (0..3).for_each(|bucket| (0..8).for_each(|n| table.heard(NOW, node(bucket, n))));
-    assert_eq!([(); 4].map(|()| table.poll_refresh(NOW)), [Some(0), Some(1), Some(2), None]);
-    table.touch(NOW + FRESH / 2, &node(0, 5).id);
-    assert_eq!(table.poll_refresh(NOW + FRESH), Some(1));
+    let first = NOW + FIRST_REFRESH;
+    assert_eq!([(); 4].map(|()| table.poll_refresh(first)), [Some(0), Some(1), Some(2), None]);
+    table.touch(first + FRESH / 2, &node(0, 5).id);
+    assert_eq!(table.poll_refresh(first + FRESH), Some(1));
     for index in 0..BUCKETS {
         let id = table.id_in(index, [0xa5; 20]);
         assert_eq!(OWN.shared_bits(&id) as usize, index);
@@ -156,7 +204,8 @@ fn the_few_neighbours_are_refreshed_together() {
     let mut table = table();
     (0..8).for_each(|n| table.heard(NOW, node(0, n)));
     table.heard(NOW, node(6, 1));
-    assert_eq!([(); 4].map(|()| table.poll_refresh(NOW)), [Some(0), Some(1), Some(6), None]);
+    let first = NOW + FIRST_REFRESH;
+    assert_eq!([(); 4].map(|()| table.poll_refresh(first)), [Some(0), Some(1), Some(6), None]);
 }
 
 #[test]
@@ -164,8 +213,9 @@ fn a_full_bucket_whose_nodes_answer_needs_no_refresh() {
     let mut table = table();
     (0..8).for_each(|n| table.heard(NOW, node(0, n)));
     (0..7).for_each(|n| table.heard(NOW, node(1, n)));
-    while table.poll_refresh(NOW).is_some() {}
-    let later = NOW + FRESH;
+    let first = NOW + FIRST_REFRESH;
+    while table.poll_refresh(first).is_some() {}
+    let later = first + FRESH;
     table.heard(later, node(0, 1));
     table.heard(later, node(1, 1));
     assert_eq!([(); 2].map(|()| table.poll_refresh(later)), [Some(1), None], "one has room");

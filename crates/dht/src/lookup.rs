@@ -238,6 +238,14 @@ impl Lookup {
         self.width = self.width.max(width);
     }
 
+    /// Leading bits that the target shares with all of the [`BUCKET`] nearest that answered; 0 if fewer did.
+    #[must_use]
+    pub fn shared_bits(&self) -> u32 {
+        let answered = self.candidates.iter().filter(|c| c.state == State::Answered);
+        let id = answered.filter_map(|c| c.id).nth(BUCKET - 1);
+        id.map_or(0, |id| id.shared_bits(&self.target))
+    }
+
     /// How many candidates are nearer than the last of the nearest that answered.
     fn near_enough(&self) -> usize {
         let answered = |(at, candidate): (usize, &Candidate)| {

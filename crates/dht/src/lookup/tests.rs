@@ -161,3 +161,30 @@ fn one_node_for_each_network_and_entries_without_ids_first() {
     let free = Lookup::new(TARGET, false, &[node(5), neighbour], &[]);
     assert_eq!(free.candidates.len(), 2);
 }
+
+#[test]
+fn a_walk_that_ended_astray_can_be_seen_and_goes_on_when_it_is_widened() {
+    let far = 0x4000;
+    let mut lookup = Lookup::new(TARGET, true, &nodes(far..far + 10), &[]);
+    assert_eq!(lookup.shared_bits(), 0, "too few have answered");
+    let mut asked = 0;
+    while !lookup.is_done() {
+        let (_, id) = lookup.next_to_ask().unwrap();
+        let id = id.unwrap();
+        answer(&mut lookup, u16::from_be_bytes([id.0[0], id.0[1]]), &[]);
+        asked += 1;
+    }
+    assert_eq!((asked, lookup.shared_bits()), (8, 1));
+    lookup.widen(BUCKET + 1);
+    assert!(!lookup.is_done());
+    assert_eq!(
+        ask_all(&mut lookup),
+        nodes(far + 8..far + 10).iter().map(|n| n.addr).collect::<Vec<_>>()
+    );
+    answer(&mut lookup, far + 8, &nodes(1..9));
+    while let Some((_, id)) = lookup.next_to_ask() {
+        let id = id.unwrap();
+        answer(&mut lookup, u16::from_be_bytes([id.0[0], id.0[1]]), &[]);
+    }
+    assert_eq!(lookup.shared_bits(), 12, "the ninth knew the way");
+}

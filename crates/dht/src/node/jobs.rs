@@ -41,6 +41,12 @@ const FEW_NAMERS: usize = 3;
 /// See [`FEW_NAMERS`].
 const WIDER: usize = 14;
 
+/// If the nearest nodes found share more than so many bits fewer with the target than our neighbours do with us, the walk ended astray.
+const ASTRAY: u32 = 2;
+
+/// Then so many of the nearest must have answered.
+const MUCH_WIDER: usize = 28;
+
 /// What a lookup is for.
 #[derive(Clone, Debug)]
 pub(super) enum Goal {
@@ -138,6 +144,10 @@ impl Job {
     /// Whether nobody is left who may still store something.
     fn has_ended(&self) -> bool {
         self.storing.as_ref().is_some_and(BTreeMap::is_empty)
+    }
+
+    const fn fills_table(&self) -> bool {
+        matches!(self.goal, Goal::Nodes { .. })
     }
 
     const fn wants_peers(&self) -> bool {
@@ -305,10 +315,17 @@ impl Dht {
 
     /// Asks whom the lookup wants to ask, and goes on to the next stage when it is done.
     pub(super) fn drive_job(&mut self, now: Instant, id: LookupId, out: &mut Outbox) {
+        let near = self.table.neighbour_bits();
         loop {
             let Some(job) = self.jobs.get_mut(&id) else { return };
             if job.storing.is_some() {
                 break;
+            }
+            if job.lookup.is_done()
+                && !job.fills_table()
+                && job.lookup.shared_bits() + ASTRAY < near
+            {
+                job.lookup.widen(MUCH_WIDER);
             }
             let over = now - job.started >= MAX_TIME;
             if job.lookup.is_done() && job.lookup.finders() < FEW_NAMERS && job.wants_peers() {

@@ -1,8 +1,9 @@
 //! When each of our torrents is announced, so that thousands of them are no wave.
 //!
-//! A new torrent is announced before all others, and again soon, at the nodes we have come to know meanwhile. Afterwards it is announced every [`AnnounceSchedule::interval`], give
-//! or take a tenth, and announces of known torrents keep a distance that spreads them evenly over the
-//! interval. If there are more than can be announced in time, the interval grows and nothing else suffers.
+//! A new torrent is announced before all others, and again soon, at the nodes we have come to know meanwhile. Afterwards it is
+//! announced every [`AnnounceSchedule::interval`], give or take a tenth, and announces of known torrents keep a distance that
+//! spreads them evenly over the interval. If there are more than can be announced in time, the interval grows and nothing
+//! else suffers.
 
 use crate::rng::Rng;
 use alloc::collections::{BTreeMap, BTreeSet};

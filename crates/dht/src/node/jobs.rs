@@ -41,7 +41,8 @@ const FEW_NAMERS: usize = 3;
 /// See [`FEW_NAMERS`].
 const WIDER: usize = 14;
 
-/// If the nearest nodes found share more than so many bits fewer with the target than our neighbours do with us, the walk ended astray.
+/// If the nearest nodes found share more than so many bits fewer with the target than our neighbours do with us, the walk
+/// ended astray.
 const ASTRAY: u32 = 2;
 
 /// Then so many of the nearest must have answered.

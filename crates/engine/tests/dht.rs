@@ -34,17 +34,9 @@ fn handle(session: &Session) -> DhtHandle {
     session.dht().unwrap()
 }
 
-/// Waits for a status of the DHT. There is no event for it, so it is asked for, as fast as it is answered.
-async fn dht_until(session: &Session, mut accept: impl FnMut(&DhtStatus) -> bool) -> DhtStatus {
-    let waiting = async {
-        loop {
-            let status = handle(session).status().await.unwrap();
-            if accept(&status) {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
+/// Waits for a status of the DHT.
+async fn dht_until(session: &Session, accept: impl FnMut(&DhtStatus) -> bool) -> DhtStatus {
+    let waiting = async { handle(session).wait_until(accept).await.unwrap() };
     tokio::time::timeout(PATIENCE, waiting).await.expect("the DHT comes to it")
 }
 

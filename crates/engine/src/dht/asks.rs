@@ -21,6 +21,8 @@ const MAX_FOUND: usize = 4000;
 /// To the driver.
 pub(crate) enum Request {
     Status(oneshot::Sender<DhtStatus>),
+    /// The status, once it is another than this one.
+    Change(Box<DhtStatus>, oneshot::Sender<DhtStatus>),
     Ask(Ask),
 }
 

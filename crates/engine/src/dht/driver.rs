@@ -26,7 +26,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 /// With fewer nodes than this, a network is not yet joined well, and routers are asked.
@@ -89,6 +89,8 @@ struct State {
     /// Repeated look-ups under way.
     repeated: BTreeSet<(usize, LookupId)>,
     asks: Asks,
+    /// Who waits for another status than this one.
+    watchers: Vec<(Box<DhtStatus>, oneshot::Sender<DhtStatus>)>,
     /// Names to be looked up.
     names: Vec<(String, u16)>,
     /// Routers that are names, and when they are looked up next.
@@ -208,6 +210,7 @@ impl Driver {
             seekers: Seekers::default(),
             repeated: BTreeSet::new(),
             asks: Asks::default(),
+            watchers: Vec::new(),
             names: Vec::new(),
             routers_at: (!names.is_empty()).then(|| now + grace),
             routers: names,
@@ -239,6 +242,7 @@ impl Driver {
                 // Fails only if nobody waits.
                 let _ = reply.send(state.status());
             }
+            Input::Request(Request::Change(known, reply)) => state.watchers.push((known, reply)),
             Input::Request(Request::Ask(ask)) => state.asks.add(now, ask),
             Input::Endpoints(addrs) => state.try_endpoints(now, &addrs),
             Input::Time => state.on_time(now),
@@ -319,6 +323,19 @@ impl State {
         }
         let count: usize = self.nodes.iter().map(|node| node.dht.node_count()).sum();
         self.shared.dht_nodes.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.tell_watchers();
+    }
+
+    fn tell_watchers(&mut self) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        let status = self.status();
+        for (_, reply) in self.watchers.extract_if(.., |(known, _)| **known != status) {
+            // Fails only if nobody waits any more.
+            let _ = reply.send(status.clone());
+        }
+        self.watchers.retain(|(_, reply)| !reply.is_closed());
     }
 
     fn on_command(&mut self, now: Instant, command: FinderCommand) {

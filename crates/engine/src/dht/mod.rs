@@ -122,6 +122,24 @@ impl DhtHandle {
         wait.await.map_err(|_| DhtError::ShutDown)
     }
 
+    /// Waits for a status that `accept` accepts; at once if it is so already.
+    ///
+    /// # Errors
+    /// If the session was shut down.
+    pub async fn wait_until(
+        &self,
+        mut accept: impl FnMut(&DhtStatus) -> bool,
+    ) -> Result<DhtStatus, DhtError> {
+        let mut status = self.status().await?;
+        while !accept(&status) {
+            let (reply, wait) = oneshot::channel();
+            let request = Request::Change(Box::new(status), reply);
+            self.0.send(request).map_err(|_| DhtError::ShutDown)?;
+            status = wait.await.map_err(|_| DhtError::ShutDown)?;
+        }
+        Ok(status)
+    }
+
     /// The item (BEP 44) stored at `target`, its hash or signature checked; of a mutable one the highest number found.
     /// `salt` is that of a mutable item, else empty.
     ///

@@ -3,16 +3,20 @@
 use super::*;
 use samara_wire::tracker::MAX_PEERS;
 
-/// A server that goes on sending what `more` gives, from `head` on, until the client hangs up.
-async fn endless(head: &'static [u8], more: Vec<u8>, pause: Duration) -> String {
+/// A server that goes on sending `more` behind `head` until the client hangs up: as fast as it is taken, or once in
+/// each `period`.
+async fn endless(head: &'static [u8], more: Vec<u8>, period: Option<Duration>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/announce", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(head).await;
+            let mut ticks = period.map(tokio::time::interval);
             while stream.write_all(&more).await.is_ok() {
-                tokio::time::sleep(pause).await;
+                if let Some(ticks) = &mut ticks {
+                    ticks.tick().await;
+                }
             }
         }
     });
@@ -49,14 +53,14 @@ async fn of_a_million_peers_a_few_thousand_are_taken_or_none() {
 
 #[tokio::test]
 async fn endless_heads_and_chunks_come_to_an_end() {
-    let heads = endless(b"HTTP/1.1 200 OK\r\n", vec![b'x'; 4096], Duration::ZERO).await;
+    let heads = endless(b"HTTP/1.1 200 OK\r\n", vec![b'x'; 4096], None).await;
     assert!(matches!(fault(&heads).await, TrackerFault::Unreachable(_)));
-    let names = endless(b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n".repeat(500), Duration::ZERO).await;
+    let names = endless(b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n".repeat(500), None).await;
     assert!(matches!(fault(&names).await, TrackerFault::Unreachable(_)));
     let chunks = endless(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         [&b"1000\r\n"[..], &[b'd'; 4096], b"\r\n"].concat().repeat(8),
-        Duration::ZERO,
+        None,
     );
     assert_eq!(fault(&chunks.await).await, TrackerFault::TooLarge(1 << 20));
 }
@@ -64,7 +68,7 @@ async fn endless_heads_and_chunks_come_to_an_end() {
 #[tokio::test(start_paused = true)]
 async fn a_byte_a_second_is_silence() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nd8:interval";
-    let drips = endless(head, b"1".to_vec(), Duration::from_secs(1)).await;
+    let drips = endless(head, b"1".to_vec(), Some(Duration::from_secs(1))).await;
     let begin = tokio::time::Instant::now();
     assert_eq!(fault(&drips).await, TrackerFault::Timeout(TIME));
     assert!(begin.elapsed() < TIME + Duration::from_secs(2));

@@ -15,9 +15,6 @@ use samara_engine::{DhtConfig, DhtError, DhtHandle, Session, SessionConfig};
 use serde_json::json;
 use std::time::Duration;
 
-/// The node looks this often whether it has joined.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// Asks, or runs a node.
 pub(crate) fn run(args: &DhtArgs, context: &Context) -> Result<Exit, Failure> {
     match &args.command {
@@ -133,17 +130,8 @@ fn node(args: &DhtNodeArgs, context: &Context) -> Result<Exit, Failure> {
             true => out.object("dht_node", json!({ "port": session.port() }))?,
             false => out.line(format_args!("A node of the DHT on port {}", session.port()))?,
         }
-        let joined = async {
-            loop {
-                let status = dht.status().await.map_err(failed)?;
-                if status.is_joined() {
-                    return Ok::<_, Failure>(status);
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-        };
         let status = tokio::select! {
-            status = joined => status?,
+            status = dht.wait_until(|status| status.is_joined()) => status.map_err(failed)?,
             () = signals.next() => {
                 session.shutdown().await;
                 return Ok(Exit::Interrupted);

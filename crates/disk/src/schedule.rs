@@ -1,7 +1,7 @@
 //! The disk threads and what they do next.
 //!
 //! Each store has a queue for each [`Class`] of work. The stores of a volume that have work of a class stand in a ring,
-//! so that every store gets its turn, and so does every volume. Writes and reads alternate; a check, which is cut into steps of about a piece, takes what
+//! so that every store gets its turn, and so does every volume. Writes and reads alternate; a check, which is cut into steps of a few pieces, takes what
 //! they leave and one turn in eight for certain, so that uploads do not starve behind it nor it behind them.
 //!
 //! Of `threads + 1` threads at most `threads` work for one volume at a time: a device that stalls keeps the last

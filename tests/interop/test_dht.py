@@ -89,8 +89,8 @@ def test_nodes_of_the_torrent_are_the_way_in(lab, world, samara, libtorrent, con
     finish(content, {"samara": samara, "libtorrent": libtorrent}[leecher].on_dht().download(lab, torrent, into), into)
 
 
-def test_a_peer_s_port_message_is_the_way_in(lab, world, samara, libtorrent, content):
-    """The only peer it is told of has nothing, but a node of the DHT beside it."""
+def seeded_with_guide(lab, world, libtorrent, content):
+    """A torrent that is seeded and announced, and one more node of the DHT, which nobody else was told of."""
     torrent = content.torrent(lab.private("t.torrent"))
     seed = libtorrent.on_dht(world.nodes[2]).seed(lab, torrent, content.root)
     seed.wait_ready()
@@ -98,6 +98,12 @@ def test_a_peer_s_port_message_is_the_way_in(lab, world, samara, libtorrent, con
     guide = lt_node.Node(lab)
     guide.knows(*world.nodes)
     wait_for("the guide is in the DHT", lambda: guide.table() >= 4)
+    return torrent, guide
+
+
+def test_a_peer_s_port_message_is_the_way_in(lab, world, samara, libtorrent, content):
+    """The only peer it is told of has nothing, but a node of the DHT beside it."""
+    torrent, guide = seeded_with_guide(lab, world, libtorrent, content)
 
     def poor(talk):
         talk.handshake(dht=True)
@@ -168,13 +174,7 @@ def test_a_swarm_without_a_tracker(lab, world, samara, libtorrent, content, firs
 
 def test_the_table_outlives_the_program(lab, world, samara, libtorrent, content):
     """The second run finds its way although the node by which the first one joined is gone, and no other is named."""
-    torrent = content.torrent(lab.private("t.torrent"))
-    seed = libtorrent.on_dht(world.nodes[2]).seed(lab, torrent, content.root)
-    seed.wait_ready()
-    world.wait_announced(torrent, seed)
-    guide = lt_node.Node(lab)
-    guide.knows(*world.nodes)
-    wait_for("the guide is in the DHT", lambda: guide.table() >= 4)
+    torrent, guide = seeded_with_guide(lab, world, libtorrent, content)
     state = lab.folder("state")
     other = payloads.single(lab.folder("payload"), 64 * KIB, 16 * KIB, name="other.bin", seed=96).torrent(lab.private("other.torrent"))
     first = samara.on_dht(guide.address, state=state).download(lab, other, lab.folder("into"))

@@ -7,7 +7,7 @@ use samara_engine::create::Kind;
 use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
 use samara_engine::wire::id::InfoHashes;
 use samara_engine::wire::peer::extension::ExtensionHandshake;
-use samara_engine::{AddTorrent, Existing, ResolveConfig, ResolveError, State};
+use samara_engine::{AddTorrent, Existing, ResolveConfig, ResolveError, Resolved, Session, State};
 use std::net::TcpListener;
 use support::fake::{Fake, fake, gossip, has_metadata, link, resolve};
 use support::{Sample, addr, run, session, until};
@@ -22,6 +22,15 @@ fn sample_of(kind: Kind) -> Sample {
     Sample::single(20_000_000, 16 * 1024).of_kind(kind)
 }
 
+/// Downloads what was found and compares it.
+async fn completes(leech: &Session, found: Resolved, sample: &Sample) {
+    let dir = tempfile::tempdir().unwrap();
+    let add = AddTorrent { peers: found.peers, ..AddTorrent::new(found.metainfo, dir.path()) };
+    let torrent = leech.add(add).await.unwrap();
+    until(&torrent, |s| s.state == State::Seeding).await;
+    sample.assert_same(dir.path());
+}
+
 #[test]
 fn a_link_becomes_a_torrent_and_the_torrent_a_download() {
     run(async {
@@ -31,11 +40,7 @@ fn a_link_becomes_a_torrent_and_the_torrent_a_download() {
         let found = resolve(&leech, link(&sample, &[addr(&seed)]), 30).await.unwrap();
         assert_eq!(found.metainfo.info.raw(), sample.metainfo.info.raw());
         assert_eq!((found.peers.as_slice(), found.from_cache), (&[addr(&seed)][..], false));
-        let dir = tempfile::tempdir().unwrap();
-        let add = AddTorrent { peers: found.peers, ..AddTorrent::new(found.metainfo, dir.path()) };
-        let torrent = leech.add(add).await.unwrap();
-        until(&torrent, |s| s.state == State::Seeding).await;
-        sample.assert_same(dir.path());
+        completes(&leech, found, &sample).await;
         leech.shutdown().await;
         seed.shutdown().await;
     });
@@ -160,11 +165,7 @@ fn a_v2_link_becomes_a_download_piece_layers_and_all() {
         let found = resolve(&leech, link(&sample, &[addr(&seed)]), 30).await.unwrap();
         assert!(found.metainfo.info.has_piece_layers());
         assert_eq!(found.metainfo.to_bytes(), sample.metainfo.to_bytes());
-        let dir = tempfile::tempdir().unwrap();
-        let add = AddTorrent { peers: found.peers, ..AddTorrent::new(found.metainfo, dir.path()) };
-        let torrent = leech.add(add).await.unwrap();
-        until(&torrent, |s| s.state == State::Seeding).await;
-        sample.assert_same(dir.path());
+        completes(&leech, found, &sample).await;
         leech.shutdown().await;
         seed.shutdown().await;
     });

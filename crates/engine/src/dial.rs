@@ -3,6 +3,7 @@
 use crate::listen::{HANDSHAKE_TIMEOUT, read_handshake};
 use crate::shared::Shared;
 use crate::shell::{Newcomer, TorrentShell};
+use crate::stream::PeerStream;
 use samara_swarm::torrent::Direction;
 use samara_wire::id::{PeerId, WireHash};
 use samara_wire::peer::handshake::{Handshake, Reserved};
@@ -11,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 /// Time for a connection to come about.
@@ -61,33 +62,24 @@ pub(crate) async fn connect(
     addr: SocketAddr,
     from: Option<IpAddr>,
     limit: Duration,
-) -> io::Result<TcpStream> {
+) -> io::Result<PeerStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(ip) = from {
         socket.bind(SocketAddr::new(ip, 0))?;
     }
     let stream = timeout(limit, socket.connect(addr)).await??;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(PeerStream::Tcp(stream))
 }
 
 /// Sends our handshake and reads theirs, which must name the same torrent. `meant` says whether a hash does: that of a
 /// hybrid may be the other than ours, which libtorrent does where it has met somebody at our address by that.
 pub(crate) async fn exchange(
-    stream: &TcpStream,
+    stream: &PeerStream,
     ours: &Handshake,
     meant: impl Fn(&WireHash) -> bool,
 ) -> io::Result<Handshake> {
-    let bytes = ours.encode();
-    let mut sent = 0;
-    while sent < bytes.len() {
-        stream.writable().await?;
-        match stream.try_write(&bytes[sent..]) {
-            Ok(n) => sent += n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+    stream.write_all(&ours.encode()).await?;
     let theirs = read_handshake(stream).await?;
     if !meant(&theirs.info_hash) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it answers for another torrent"));

@@ -36,6 +36,7 @@ mod shard;
 mod shared;
 mod shell;
 mod status;
+mod stream;
 mod torrent;
 pub mod tracker;
 pub mod tracker_server;

@@ -6,6 +6,7 @@
 
 use crate::error::SessionError;
 use crate::shard::ShardEnv;
+use crate::stream::{Detached, PeerStream};
 use crate::udp;
 use samara_wire::peer::handshake::{HANDSHAKE_LEN, Handshake};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -15,7 +16,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -42,7 +43,7 @@ pub(crate) struct Listeners {
 
 /// A peer that dialled us and has shown its handshake.
 pub(crate) struct Incoming {
-    pub(crate) stream: std::net::TcpStream,
+    pub(crate) stream: Detached,
     pub(crate) addr: SocketAddr,
     pub(crate) handshake: Handshake,
     /// Its place among the connections of the session.
@@ -169,6 +170,11 @@ async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>
                     tracing::debug!(%addr, "too many newcomers at a time");
                     continue;
                 };
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%addr, %error, "newcomer lost");
+                    continue;
+                }
+                let stream = PeerStream::Tcp(stream);
                 tokio::task::spawn_local(greet(Rc::clone(&env), stream, addr, admission));
             }
             Err(error) => {
@@ -182,7 +188,7 @@ async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>
 }
 
 /// Reads a newcomer's handshake and passes it on.
-async fn greet(env: Rc<ShardEnv>, stream: TcpStream, addr: SocketAddr, admission: Admission) {
+async fn greet(env: Rc<ShardEnv>, stream: PeerStream, addr: SocketAddr, admission: Admission) {
     let handshake = match timeout(HANDSHAKE_TIMEOUT, read_handshake(&stream)).await {
         Ok(Ok(handshake)) => handshake,
         Ok(Err(error)) => return tracing::debug!(%addr, %error, "no handshake"),
@@ -196,7 +202,7 @@ async fn greet(env: Rc<ShardEnv>, stream: TcpStream, addr: SocketAddr, admission
     let Ok(place) = std::sync::Arc::clone(&env.shared.connections).try_acquire_owned() else {
         return tracing::debug!(%addr, "all connections in use");
     };
-    let Ok(stream) = stream.into_std() else { return };
+    let Ok(stream) = stream.detach() else { return };
     let incoming = Incoming { stream, addr, handshake, place };
     match torrent {
         Some(torrent) => env.hand_over(&torrent, incoming),
@@ -205,7 +211,7 @@ async fn greet(env: Rc<ShardEnv>, stream: TcpStream, addr: SocketAddr, admission
 }
 
 /// Reads exactly one handshake, giving up at the first wrong byte.
-pub(crate) async fn read_handshake(stream: &TcpStream) -> io::Result<Handshake> {
+pub(crate) async fn read_handshake(stream: &PeerStream) -> io::Result<Handshake> {
     let mut bytes = [0; HANDSHAKE_LEN];
     let mut filled = 0;
     while filled < HANDSHAKE_LEN {

@@ -3,6 +3,7 @@
 
 use crate::dial::{connect, exchange, our_handshake};
 use crate::session::random_peer_id;
+use crate::stream::PeerStream;
 use samara_wire::id::{PeerId, WireHash};
 use samara_wire::peer::extension::ExtensionHandshake;
 use samara_wire::peer::frame::{Decoded, Frame, FrameDecoder};
@@ -11,7 +12,6 @@ use samara_wire::peer::message::Message;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 mod piece;
@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Longest sequence of unasked messages that is read, in bytes: a bitfield of 2^21 pieces and then some.
 const MAX_UNASKED: usize = 1 << 20;
+
+/// Read at a time, in bytes.
+const READ: usize = 16 << 10;
 
 /// What a peer said of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,7 +94,7 @@ pub async fn handshake(
 }
 
 /// Reads until the peer has told all it tells unasked.
-async fn listen(stream: &TcpStream, info: &mut HandshakeInfo) -> io::Result<()> {
+async fn listen(stream: &PeerStream, info: &mut HandshakeInfo) -> io::Result<()> {
     let decoder = FrameDecoder::new(None);
     let mut bytes = Vec::new();
     let mut extensions_told = !info.reserved.extended();
@@ -116,12 +119,8 @@ async fn listen(stream: &TcpStream, info: &mut HandshakeInfo) -> io::Result<()> 
             }
             Decoded::NeedMore(_) if bytes.len() > MAX_UNASKED => return Ok(()),
             Decoded::NeedMore(_) => {
-                stream.readable().await?;
-                match stream.try_read_buf(&mut bytes) {
-                    Ok(0) => return Ok(()),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
+                if stream.read_some(&mut bytes, READ).await? == 0 {
+                    return Ok(());
                 }
             }
         }

@@ -12,6 +12,7 @@ pub(crate) use reader::MAX_AHEAD;
 pub(crate) use task::run;
 pub(crate) use writer::pump;
 
+use crate::stream::PeerStream;
 use out_queue::OutQueue;
 use samara_disk::BlockBuf;
 use samara_swarm::PeerKey;
@@ -19,14 +20,13 @@ use samara_wire::id::BlockRef;
 use samara_wire::peer::message::Message;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 /// A connection whose handshake is done and which the core has admitted.
 pub(crate) struct Peer {
     pub(crate) key: PeerKey,
     pub(crate) addr: SocketAddr,
-    stream: TcpStream,
+    stream: PeerStream,
     out: RefCell<OutQueue>,
     /// Wakes the task: there is something to write, or the connection is to be closed.
     wake: Notify,
@@ -41,7 +41,7 @@ impl Peer {
     pub(crate) fn new(
         key: PeerKey,
         addr: SocketAddr,
-        stream: TcpStream,
+        stream: PeerStream,
         place: OwnedSemaphorePermit,
         greeting: &[u8],
     ) -> Self {

@@ -12,7 +12,6 @@
 //! only for being fast.
 
 use super::Peer;
-use super::writer::forget_readiness;
 use crate::shell::{Live, TorrentShell};
 use samara_disk::BlockBuf;
 use samara_swarm::torrent::BlockVerdict;
@@ -137,7 +136,7 @@ impl Reader {
             self.read_near(cx, limit)?
         };
         if read < asked {
-            forget_readiness(cx.peer, Interest::READABLE);
+            cx.peer.stream.forget_readiness(Interest::READABLE);
         }
         if self.payload > 0 {
             let bytes = u32::try_from(self.payload).unwrap_or(u32::MAX);

@@ -66,17 +66,9 @@ fn write_once(live: &mut Live, peer: &Peer, now: Instant) -> io::Result<usize> {
         out.blocked = true;
         // Its task may be waiting for something else.
         peer.wake.notify_one();
-        forget_readiness(peer, Interest::WRITABLE);
+        peer.stream.forget_readiness(Interest::WRITABLE);
     }
     Ok(written)
-}
-
-/// After a short read or write the socket is known to be drained or full: says so to tokio, which would
-/// otherwise have us find out by one more system call. Readiness comes back with the next edge.
-pub(super) fn forget_readiness(peer: &Peer, interest: Interest) {
-    // The closure does nothing but report what is known; its error is its purpose.
-    let _ =
-        peer.stream.try_io(interest, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
 }
 
 /// Pulls blocks out of the core and reads them, while there is room and the upload limit allows.

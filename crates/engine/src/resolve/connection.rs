@@ -6,6 +6,7 @@
 use crate::dial::{connect, exchange};
 use crate::listen::{HANDSHAKE_TIMEOUT, Incoming};
 use crate::shard::ShardEnv;
+use crate::stream::PeerStream;
 use samara_swarm::metadata::{FetchKey, UT_METADATA_ID};
 use samara_swarm::pex::UT_PEX_ID;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
@@ -21,8 +22,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
@@ -98,7 +97,7 @@ impl Connection {
         let shared = &self.env.shared;
         let reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0]);
         let ours = Handshake { reserved, info_hash: self.hash, peer_id: shared.peer_id };
-        let (mut stream, theirs, _place) = match std::mem::replace(&mut self.way, Way::Dial) {
+        let (stream, theirs, _place) = match std::mem::replace(&mut self.way, Way::Dial) {
             Way::Dial => self.dial(&ours).await?,
             Way::Accept(incoming) => accept(*incoming, &ours).await?,
         };
@@ -110,7 +109,7 @@ impl Connection {
             self.say(Said::Extensions(Box::default())).await;
             return Ok(());
         }
-        write(&mut stream, &introduction(shared.port, self.addr)).await?;
+        write(&stream, &introduction(shared.port, self.addr)).await?;
         self.exchange_messages(stream).await
     }
 
@@ -131,7 +130,7 @@ impl Connection {
         Ok((stream, theirs, place))
     }
 
-    async fn exchange_messages(&mut self, mut stream: TcpStream) -> io::Result<()> {
+    async fn exchange_messages(&mut self, stream: PeerStream) -> io::Result<()> {
         let decoder = FrameDecoder::new(None);
         let mut buf = Vec::with_capacity(READ);
         let mut introduced = false;
@@ -146,18 +145,16 @@ impl Connection {
                     }
                     continue;
                 }
-                Decoded::NeedMore(needed) => {
-                    buf.reserve(needed.saturating_sub(buf.len()).clamp(1, READ));
-                }
+                Decoded::NeedMore(_) => {}
             }
             tokio::select! {
-                read = stream.read_buf(&mut buf) => {
+                read = stream.read_some(&mut buf, READ) => {
                     if read? == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
                 message = self.send.recv() => match message {
-                    Some(message) => write(&mut stream, &message).await?,
+                    Some(message) => write(&stream, &message).await?,
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep_until(deadline), if !introduced => {
@@ -170,13 +167,12 @@ impl Connection {
 }
 
 /// A peer after both handshakes, with the connection's place among those of the session.
-type Met = (TcpStream, Handshake, OwnedSemaphorePermit);
+type Met = (PeerStream, Handshake, OwnedSemaphorePermit);
 
 /// Answers the handshake of a peer that dialled us.
 async fn accept(incoming: Incoming, ours: &Handshake) -> io::Result<Met> {
     let Incoming { stream, handshake, place, .. } = incoming;
-    let mut stream = TcpStream::from_std(stream)?;
-    stream.set_nodelay(true)?;
+    let stream = stream.attach()?;
     timeout(WRITE_TIMEOUT, stream.write_all(&ours.encode())).await??;
     Ok((stream, handshake, place))
 }
@@ -218,7 +214,7 @@ fn introduction(port: u16, addr: SocketAddr) -> Message {
     Message::Extended { id: HANDSHAKE_ID, payload: handshake.encode().into() }
 }
 
-async fn write(stream: &mut TcpStream, message: &Message) -> io::Result<()> {
+async fn write(stream: &PeerStream, message: &Message) -> io::Result<()> {
     let mut bytes = Vec::new();
     message.encode(&mut bytes);
     timeout(WRITE_TIMEOUT, stream.write_all(&bytes)).await?

@@ -34,6 +34,7 @@ use crate::listen::Incoming;
 use crate::peer::{self, Peer};
 use crate::shard::ShardEnv;
 use crate::shared::Taker;
+use crate::stream::PeerStream;
 use crate::torrent::TorrentShared;
 use life::Life;
 use pieces::PieceBuffers;
@@ -46,10 +47,10 @@ use samara_wire::layout::PieceLayout;
 use samara_wire::peer::handshake::{Handshake, Reserved};
 use samara_wire::time::Instant;
 use std::cell::RefCell;
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::spawn_local;
 
@@ -89,7 +90,7 @@ pub(crate) struct Live {
 
 /// A connection whose handshake is done, on its way to the core.
 pub(crate) struct Newcomer {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: PeerStream,
     pub(crate) addr: SocketAddr,
     pub(crate) direction: Direction,
     pub(crate) peer_id: PeerId,
@@ -216,7 +217,7 @@ impl TorrentShell {
     /// A peer dialled us.
     pub(crate) fn handle_incoming(self: &Rc<Self>, incoming: Incoming) {
         let Incoming { stream, addr, handshake, place } = incoming;
-        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+        let stream = match stream.attach() {
             Ok(stream) => stream,
             Err(error) => return tracing::debug!(%addr, %error, "newcomer lost"),
         };
@@ -258,7 +259,7 @@ impl TorrentShell {
                 Err(reason) => {
                     tracing::debug!(%addr, ?reason, "peer refused");
                     // The other end should learn who we are: it may be ourselves, or know us already.
-                    let _ = stream.try_write(&greeting);
+                    let _ = stream.try_write_vectored(&[IoSlice::new(&greeting)]);
                     None
                 }
             }

@@ -10,4 +10,5 @@ pub mod krpc;
 pub mod magnet;
 pub mod metainfo;
 pub mod peer;
+pub mod portmap;
 pub mod tracker;

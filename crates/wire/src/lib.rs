@@ -11,6 +11,7 @@
 //! | [`magnet`] | magnet links (BEP 9, 53) |
 //! | [`peer`] | handshake and messages of the peer protocol (BEP 3, 6, 9, 10, 11, 21) |
 //! | [`lsd`] | datagrams of local service discovery (BEP 14) |
+//! | [`portmap`] | what is said to a home gateway: PCP, NAT-PMP, UPnP (RFC 6886, 6887) |
 //! | [`krpc`] | packets of the DHT (BEP 5, 32, 33, 42, 43, 44, 46, 51) |
 //! | [`tracker`] | HTTP and UDP tracker formats (BEP 3, 7, 15, 23, 24, 31, 41, 48) |
 //! | [`id`], [`layout`], [`bitfield`], [`time`] | the vocabulary all crates share |
@@ -30,5 +31,6 @@ pub mod lsd;
 pub mod magnet;
 pub mod metainfo;
 pub mod peer;
+pub mod portmap;
 pub mod time;
 pub mod tracker;

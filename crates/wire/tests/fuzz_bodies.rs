@@ -14,6 +14,8 @@ mod magnet;
 mod metainfo;
 #[path = "../../../fuzz/src/peer.rs"]
 mod peer;
+#[path = "../../../fuzz/src/portmap.rs"]
+mod portmap;
 #[path = "../../../fuzz/src/tracker.rs"]
 mod tracker;
 
@@ -119,6 +121,22 @@ const EXCHANGES: [&[u8]; 4] = [
       cookie: 1a2b\r\n\r\n\r\n",
 ];
 
+/// Answers of gateways.
+const GATEWAY_TALK: [&[u8]; 6] = [
+    b"\x02\x81\0\0\0\0\x0e\x10\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0abcdefghijkl\x06\0\0\0\x1a\xe1\x1a\xe2\0\0\0\0\0\0\0\0\0\0\xff\xff\xcb\0q\x09",
+    b"\0\x80\0\0\0\0\0\x05\xcb\0q\x09",
+    b"\0\x81\0\0\0\0\0\x05\x1a\xe1\x1a\xe2\0\0\x1c\x20",
+    b"HTTP/1.1 200 OK\r\nST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\nLocation: http://192.168.1.1:5000/d.xml\r\n\r\n",
+    b"<root><URLBase>http://192.168.1.1:5000/</URLBase><s:service><serviceType>urn:schemas-upnp-org:service:WANIPConnection:1\
+      </serviceType><!-- x --><controlURL>/a&amp;b</controlURL></s:service></root>",
+    b"<u:GetExternalIPAddressResponse><NewExternalIPAddress>203.0.113.9</NewExternalIPAddress></u:GetExternalIPAddressResponse>",
+];
+
+fn gateways(bytes: &[u8]) {
+    portmap::answers(bytes);
+    portmap::documents(bytes);
+}
+
 fn exchanges(bytes: &[u8]) {
     exchange::metadata(bytes);
     exchange::pex(bytes);
@@ -165,6 +183,13 @@ proptest! {
     }
 
     #[test]
+    fn mutated_gateway_talk(talk in prop::sample::select(GATEWAY_TALK.to_vec()), mutations in mutations()) {
+        let mut bytes = talk.to_vec();
+        mutations.iter().for_each(|m| m.apply(&mut bytes));
+        gateways(&bytes);
+    }
+
+    #[test]
     fn mutated_packets(packet in prop::sample::select(PACKETS.to_vec()), mutations in mutations()) {
         let mut bytes = packet.to_vec();
         mutations.iter().for_each(|m| m.apply(&mut bytes));
@@ -180,6 +205,7 @@ proptest! {
         tracker::run(&bytes);
         krpc::run(&bytes);
         exchanges(&bytes);
+        gateways(&bytes);
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::Protocol;
 use super::xml::{self, Part};
-use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,4 +1,5 @@
 use super::*;
+use alloc::borrow::ToOwned;
 use alloc::string::ToString;
 
 const DESCRIPTION: &str = r#"<?xml version="1.0"?>

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod krpc;
 pub mod magnet;
 pub mod metainfo;
+pub mod mse;
 pub mod peer;
 pub mod portmap;
 pub mod tracker;

@@ -1,8 +1,9 @@
 //! BitTorrent bytes and valid values.
 //!
 //! Everything that arrives from a file, a peer or a tracker enters the program through this crate: it turns
-//! bytes into values that are valid by construction, and values back into bytes. It does no I/O, reads no
-//! clock and holds no state machine; the crates above decide what the values mean.
+//! bytes into values that are valid by construction, and values back into bytes. It does no I/O and reads no
+//! clock; the crates above decide what the values mean. What stands between a socket and the first message of a peer,
+//! encryption and proxies, is here too: state machines that are fed bytes and give bytes.
 //!
 //! | module | what it reads and writes |
 //! | --- | --- |
@@ -10,11 +11,12 @@
 //! | [`metainfo`] | `.torrent` files, v1, v2 and hybrid (BEP 3, 12, 19, 27, 47, 52) |
 //! | [`magnet`] | magnet links (BEP 9, 53) |
 //! | [`peer`] | handshake and messages of the peer protocol (BEP 3, 6, 9, 10, 11, 21) |
+//! | [`mse`] | encrypted connections: Message Stream Encryption |
 //! | [`lsd`] | datagrams of local service discovery (BEP 14) |
 //! | [`portmap`] | what is said to a home gateway: PCP, NAT-PMP, UPnP (RFC 6886, 6887) |
 //! | [`krpc`] | packets of the DHT (BEP 5, 32, 33, 42, 43, 44, 46, 51) |
 //! | [`tracker`] | HTTP and UDP tracker formats (BEP 3, 7, 15, 23, 24, 31, 41, 48) |
-//! | [`id`], [`layout`], [`bitfield`], [`time`] | the vocabulary all crates share |
+//! | [`id`], [`layout`], [`bitfield`], [`time`], [`rng`] | the vocabulary all crates share |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -30,7 +32,9 @@ pub mod layout;
 pub mod lsd;
 pub mod magnet;
 pub mod metainfo;
+pub mod mse;
 pub mod peer;
 pub mod portmap;
+pub mod rng;
 pub mod time;
 pub mod tracker;

@@ -12,6 +12,8 @@ mod krpc;
 mod magnet;
 #[path = "../../../fuzz/src/metainfo.rs"]
 mod metainfo;
+#[path = "../../../fuzz/src/mse.rs"]
+mod mse;
 #[path = "../../../fuzz/src/peer.rs"]
 mod peer;
 #[path = "../../../fuzz/src/portmap.rs"]
@@ -206,6 +208,20 @@ proptest! {
         krpc::run(&bytes);
         exchanges(&bytes);
         gateways(&bytes);
+    }
+}
+
+proptest! {
+    // Each is six exponentiations, which cost much without optimisation.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn encrypted_connections(
+        cuts in prop::collection::vec((any::<u8>(), prop_oneof![20 => Just(0), 1 => any::<u8>()]), 0..60),
+        noise in prop::collection::vec(any::<u8>(), 0..900),
+    ) {
+        mse::run(&cuts.into_iter().flat_map(|(cut, change)| [cut, change]).collect::<Vec<u8>>());
+        mse::run(&noise);
     }
 }
 

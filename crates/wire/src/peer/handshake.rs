@@ -6,7 +6,7 @@ use crate::id::{PeerId, WireHash};
 pub const HANDSHAKE_LEN: usize = 68;
 
 /// What every handshake begins with: the length of the protocol's name and the name (BEP 3).
-const PREFIX: &[u8; 20] = b"\x13BitTorrent protocol";
+pub(crate) const PREFIX: &[u8; 20] = b"\x13BitTorrent protocol";
 
 /// The eight reserved bytes of the handshake, by which a peer says what it can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

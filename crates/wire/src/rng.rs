@@ -1,7 +1,7 @@
-//! The only randomness of a node: unguessable for the network, the same for the same seed.
+//! Randomness that the network cannot guess, and that is the same for the same seed.
 //!
-//! Transaction ids and ids of nodes must not be guessed from those seen before, so the numbers are the SHA-1 of a
-//! secret seed and a counter.
+//! Transaction ids, tokens and private keys must not be guessed from what was seen before, so the numbers are the SHA-1
+//! of a secret seed and a counter.
 
 use sha1::{Digest, Sha1};
 
@@ -36,6 +36,14 @@ impl Rng {
         u64::from_le_bytes(first)
     }
 
+    /// Fills `bytes`.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        for part in bytes.chunks_mut(20) {
+            let next = self.next_20();
+            part.copy_from_slice(&next[..part.len()]);
+        }
+    }
+
     /// The next 32 bits.
     pub fn next_u32(&mut self) -> u32 {
         let bytes = self.next_20();
@@ -60,5 +68,14 @@ mod tests {
         assert_ne!(a.next_u64(), c.next_u64());
         assert_ne!(a.next_u32(), a.next_u32());
         assert!((1..50).all(|bound| a.below(bound) < bound) && a.below(0) == 0);
+    }
+
+    #[test]
+    fn any_length_is_filled() {
+        let (mut a, mut b) = (Rng::new([1; 32]), Rng::new([1; 32]));
+        let mut bytes = [0; 45];
+        a.fill(&mut bytes);
+        let parts = [b.next_20(), b.next_20(), b.next_20()];
+        assert_eq!(bytes[..], parts.concat()[..45]);
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::config::AddTorrent;
 use crate::discovery::Found;
-use crate::listen::Incoming;
+use crate::greet::Incoming;
 use crate::torrent::TorrentShared;
 use crate::trackers::{TrackerEdit, TrackerEditError, TrackerInfo};
 use samara_disk::{PieceOutcome, StorageError};

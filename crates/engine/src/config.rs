@@ -2,6 +2,7 @@
 
 use samara_disk::{Allocation, Storage};
 use samara_wire::metainfo::Metainfo;
+use samara_wire::mse::Policy;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub struct SessionConfig {
     pub limit_down: Option<u64>,
     /// Bytes per second sent by all torrents together. `None`: no limit.
     pub limit_up: Option<u64>,
+    /// Which connections are encrypted.
+    pub encryption: Policy,
     /// Whether files are made sparse or allocated in full.
     pub allocation: Allocation,
     /// The DHT (BEP 5), by which public torrents and magnet links find peers without a tracker. `None`: no part in it.
@@ -77,6 +80,7 @@ impl Default for SessionConfig {
             state_dir: None,
             limit_down: None,
             limit_up: None,
+            encryption: Policy::Prefer,
             allocation: Allocation::Sparse,
             dht: Some(DhtConfig::default()),
             local_discovery: true,

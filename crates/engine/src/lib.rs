@@ -24,6 +24,7 @@ pub mod dht;
 mod dial;
 mod discovery;
 mod error;
+mod greet;
 mod limiter;
 mod listen;
 mod lsd;

@@ -1,14 +1,12 @@
-//! Listening: sockets, the handshake of newcomers, and handing them to the shard of the torrent they name, or to the link
-//! that is being resolved to it.
+//! Listening: sockets, and a gate for those who dial us.
 //!
 //! Nothing is known of a newcomer, so it gets little: a place among a bounded number of pending handshakes,
-//! bounded for each address too, 10 s, and 68 bytes.
+//! bounded for each address too, and 10 s ([`greet`]).
 
 use crate::error::SessionError;
+use crate::greet::greet;
 use crate::shard::ShardEnv;
-use crate::stream::{Detached, PeerStream};
 use crate::udp;
-use samara_wire::peer::handshake::{HANDSHAKE_LEN, Handshake};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,11 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
-
-/// Time for a whole handshake.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Newcomers shaking hands at a time, and those of them from one address.
 const MAX_PENDING: usize = 256;
@@ -39,15 +32,6 @@ pub(crate) struct Listeners {
     /// For UDP, if that was wanted.
     pub(crate) datagrams: Vec<std::net::UdpSocket>,
     pub(crate) port: u16,
-}
-
-/// A peer that dialled us and has shown its handshake.
-pub(crate) struct Incoming {
-    pub(crate) stream: Detached,
-    pub(crate) addr: SocketAddr,
-    pub(crate) handshake: Handshake,
-    /// Its place among the connections of the session.
-    pub(crate) place: OwnedSemaphorePermit,
 }
 
 /// Listens on `port` of each address in `addrs`; of every address, IPv4 and IPv6, if there are none. With `udp` the same
@@ -121,7 +105,7 @@ struct Gate {
 }
 
 /// A newcomer's place at the gate, until dropped.
-struct Admission {
+pub(crate) struct Admission {
     gate: Rc<RefCell<Gate>>,
     ip: IpAddr,
 }
@@ -174,8 +158,7 @@ async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>
                     tracing::debug!(%addr, %error, "newcomer lost");
                     continue;
                 }
-                let stream = PeerStream::Tcp(stream);
-                tokio::task::spawn_local(greet(Rc::clone(&env), stream, addr, admission));
+                tokio::task::spawn_local(greet(Rc::clone(&env), stream.into(), addr, admission));
             }
             Err(error) => {
                 // Either that connection is gone already, or file descriptors are short: the same pause
@@ -185,50 +168,6 @@ async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>
             }
         }
     }
-}
-
-/// Reads a newcomer's handshake and passes it on.
-async fn greet(env: Rc<ShardEnv>, stream: PeerStream, addr: SocketAddr, admission: Admission) {
-    let handshake = match timeout(HANDSHAKE_TIMEOUT, read_handshake(&stream)).await {
-        Ok(Ok(handshake)) => handshake,
-        Ok(Err(error)) => return tracing::debug!(%addr, %error, "no handshake"),
-        Err(_) => return tracing::debug!(%addr, "handshake too slow"),
-    };
-    drop(admission);
-    let torrent = env.shared.find(&handshake.info_hash);
-    if torrent.is_none() && !env.shared.doors.is_open(&handshake.info_hash) {
-        return tracing::debug!(%addr, hash = %handshake.info_hash, "peer asks for a torrent not here");
-    }
-    let Ok(place) = std::sync::Arc::clone(&env.shared.connections).try_acquire_owned() else {
-        return tracing::debug!(%addr, "all connections in use");
-    };
-    let Ok(stream) = stream.detach() else { return };
-    let incoming = Incoming { stream, addr, handshake, place };
-    match torrent {
-        Some(torrent) => env.hand_over(&torrent, incoming),
-        None => env.shared.doors.enter(incoming),
-    }
-}
-
-/// Reads exactly one handshake, giving up at the first wrong byte.
-pub(crate) async fn read_handshake(stream: &PeerStream) -> io::Result<Handshake> {
-    let mut bytes = [0; HANDSHAKE_LEN];
-    let mut filled = 0;
-    while filled < HANDSHAKE_LEN {
-        stream.readable().await?;
-        match stream.try_read(&mut bytes[filled..]) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        }
-        use samara_wire::peer::handshake::HandshakeError::Short;
-        match Handshake::parse(&bytes[..filled]) {
-            Ok(_) | Err(Short(_)) => {}
-            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-        }
-    }
-    Handshake::parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

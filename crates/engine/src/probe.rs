@@ -1,7 +1,7 @@
 //! One-shot operations: ask the trackers, shake hands with one peer, fetch one piece or a `.torrent`; each with
 //! its own time limit. They run on the caller's tokio runtime.
 
-use crate::dial::{connect, exchange, our_handshake};
+use crate::dial::{Destination, MeetError, meet, our_handshake};
 use crate::session::random_peer_id;
 use crate::stream::PeerStream;
 use samara_wire::id::{PeerId, WireHash};
@@ -57,28 +57,24 @@ pub async fn handshake(
     timeout: Duration,
 ) -> Result<HandshakeInfo, ProbeError> {
     let deadline = Instant::now() + timeout;
-    let fail = |what: &str, error: &io::Error| {
-        let why = match error.kind() {
-            io::ErrorKind::TimedOut => format!("no answer within {} s", timeout.as_secs_f32()),
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-                "it closed the connection; it may not have this torrent".to_owned()
-            }
-            _ => error.to_string(),
+    let fail = |error: &MeetError| {
+        let why = match error {
+            MeetError::Connect(e) | MeetError::Handshake(e) => Some(e.kind()),
+            MeetError::OtherTorrent => None,
         };
-        ProbeError(format!("{addr}: {what}: {why}"))
+        ProbeError(match why {
+            Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+                format!("{addr}: it closed the connection; it may not have this torrent")
+            }
+            _ => format!("{addr}: {error}"),
+        })
     };
-    let stream =
-        connect(addr, None, timeout).await.map_err(|error| fail("cannot connect", &error))?;
     let ours = our_handshake(hash, random_peer_id());
-    let theirs = match timeout_at(
-        deadline,
-        exchange(&stream, &ours, |hash| *hash == ours.info_hash),
-    )
-    .await
-    {
-        Ok(theirs) => theirs.map_err(|error| fail("no handshake", &error))?,
-        Err(_) => return Err(fail("no handshake", &io::ErrorKind::TimedOut.into())),
-    };
+    let to = Destination::anyhow(addr);
+    let met = timeout_at(deadline, meet(&to, &ours, |named| *named == hash)).await;
+    let no_answer = || format!("{addr}: no answer within {} s", timeout.as_secs_f32());
+    let met = met.map_err(|_| ProbeError(no_answer()))?;
+    let (stream, theirs, _) = met.map_err(|error| fail(&error))?;
     let mut info = HandshakeInfo {
         peer_id: theirs.peer_id,
         reserved: theirs.reserved,

@@ -5,7 +5,8 @@
 use crate::command::{ShardCommand, TorrentId};
 use crate::dht;
 use crate::discovery::{self, FinderInputs};
-use crate::listen::{self, Incoming, Listeners};
+use crate::greet::Incoming;
+use crate::listen::{self, Listeners};
 use crate::peer::MAX_AHEAD;
 use crate::resolve;
 use crate::shared::Shared;

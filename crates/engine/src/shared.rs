@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::command::{ShardCommand, TorrentId};
 use crate::config::SessionConfig;
+use crate::dial::Manners;
 use crate::discovery::Discovery;
 use crate::limiter::Limiter;
 use crate::resolve::Doors;
@@ -10,11 +11,12 @@ use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::gate::Gate;
 use samara_disk::Disk;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
+use samara_wire::mse::SkeyHash;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Connections being set up by us at a time, over all torrents.
 const MAX_HALF_OPEN: usize = 50;
@@ -36,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) port: u16,
     pub(crate) limit_down: Limiter,
     pub(crate) limit_up: Limiter,
+    /// What peers were found to speak.
+    pub(crate) manners: Manners,
     /// One permit for each connection.
     pub(crate) connections: Arc<Semaphore>,
     /// One permit for each connection being set up by us.
@@ -64,6 +68,8 @@ struct Directory {
     torrents: Vec<Arc<TorrentShared>>,
     /// By each of the names that peers may use.
     by_hash: BTreeMap<WireHash, Arc<TorrentShared>>,
+    /// Those names, by the hash that encrypted connections give instead.
+    by_skey: BTreeMap<SkeyHash, WireHash>,
     next_id: u64,
     closed: bool,
 }
@@ -95,6 +101,7 @@ impl Shared {
             connections: Arc::new(Semaphore::new(config.max_peers.min(Semaphore::MAX_PERMITS))),
             half_open: Semaphore::new(MAX_HALF_OPEN),
             announces: Gate::new(),
+            manners: Manners::default(),
             takers: AtomicUsize::new(0),
             directory: Mutex::default(),
             config,
@@ -129,6 +136,7 @@ impl Shared {
         directory.torrents.push(Arc::clone(&torrent));
         for name in hashes.names() {
             directory.by_hash.insert(name, Arc::clone(&torrent));
+            directory.by_skey.insert(SkeyHash::of(name), name);
         }
         Ok(torrent)
     }
@@ -138,6 +146,8 @@ impl Shared {
         let mut directory = self.directory();
         directory.torrents.retain(|t| t.id != id);
         directory.by_hash.retain(|_, t| t.id != id);
+        let Directory { by_hash, by_skey, .. } = &mut *directory;
+        by_skey.retain(|_, name| by_hash.contains_key(name));
     }
 
     /// Counts a torrent as one that downloads, until what is returned is dropped.
@@ -159,6 +169,17 @@ impl Shared {
     /// The torrent that peers call `hash`.
     pub(crate) fn find(&self, hash: &WireHash) -> Option<Arc<TorrentShared>> {
         self.directory().by_hash.get(hash).cloned()
+    }
+
+    /// The name of the torrent, or of the link that is being resolved, that an encrypted connection is for.
+    pub(crate) fn find_skey(&self, skey: SkeyHash) -> Option<WireHash> {
+        let known = self.directory().by_skey.get(&skey).copied();
+        known.or_else(|| self.doors.find_skey(skey))
+    }
+
+    /// A place among the connections of the session, if there is one left.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.connections).try_acquire_owned().ok()
     }
 
     /// Handles to all torrents.

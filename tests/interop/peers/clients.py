@@ -61,6 +61,10 @@ class Libtorrent:
         """The same, in the DHT: joined by these nodes (HOST:PORT), or by what else it hears of."""
         return Libtorrent(*self.options, "--dht", *(f"--dht-node={node}" for node in nodes), host=self._host)
 
+    def encrypted(self, level="rc4"):
+        """The same, with encryption forced: `rc4` or, of nothing but the negotiation, `plaintext`."""
+        return Libtorrent(*self.options, "--encryption", level, host=self._host)
+
     def over_ipv6(self):
         """The same, at an IPv6 address."""
         return Libtorrent(*self.options, host=net.new_address6)
@@ -105,8 +109,13 @@ class Aria2:
     name = "aria2"
     lacks_empty_files = False
 
-    def __init__(self, lsd=False):
+    def __init__(self, lsd=False, options=()):
         self._lsd = lsd
+        self._options = options
+
+    def encrypted(self):
+        """The same, with encryption forced."""
+        return Aria2(self._lsd, ["--bt-require-crypto=true", "--bt-min-crypto-level=arc4"])
 
     def _start(self, lab, name, torrent, directory, options):
         host = net.new_address()
@@ -115,7 +124,7 @@ class Aria2:
             "aria2c", "--no-conf", "--console-log-level=notice", "--summary-interval=0", "--show-console-readout=false",
             "--interface=" + host, f"--listen-port={port}", "--disable-ipv6=true", "--enable-dht=true", "--enable-dht6=false",
             f"--dht-listen-port={dht}", f"--dht-file-path={lab.private('dht')}", *self._lpd(host), "--file-allocation=none",
-            "--auto-save-interval=0", f"--dir={directory}", *options, str(torrent.path),
+            "--auto-save-interval=0", f"--dir={directory}", *self._options, *options, str(torrent.path),
         ]  # fmt: skip
         return Transfer(lab.start(name, argv), host, port)
 
@@ -135,8 +144,13 @@ class Transmission:
     name = "transmission"
     lacks_empty_files = True  # 3.00 never makes them
 
-    def __init__(self, lsd=False):
+    def __init__(self, lsd=False, encryption=1):
         self._lsd = lsd
+        self._encryption = encryption
+
+    def encrypted(self):
+        """The same, with encryption forced."""
+        return Transmission(self._lsd, encryption=2)
 
     def _start(self, lab, torrent, directory):
         # It announces itself locally from the address that the route says, not from the one it is bound to.
@@ -153,7 +167,7 @@ class Transmission:
             "dht-enabled": False,
             "lpd-enabled": self._lsd,
             "utp-enabled": False,
-            "encryption": 1,
+            "encryption": self._encryption,
             "download-dir": str(directory),
             "incomplete-dir-enabled": False,
             "rename-partial-files": False,

@@ -38,6 +38,10 @@ class Samara:
         """The same, with local discovery."""
         return Samara(self.program, self._env | {"SAMARA_LSD": "true"}, self._options, self._host)
 
+    def with_options(self, *options):
+        """The same, with these options of the commands that open a session."""
+        return Samara(self.program, self._env, [*self._options, *options], self._host)
+
     def over_ipv6(self):
         """The same, at an IPv6 address."""
         return Samara(self.program, self._env, self._options, net.new_address6)

@@ -83,7 +83,7 @@ impl Peer {
     /// Whether a flush might find something to do.
     pub(crate) fn has_output(&self) -> bool {
         let out = self.out.borrow();
-        !out.blocked && (out.serving || !out.is_empty())
+        !out.blocked && (out.serving || !out.is_empty() || self.stream.has_unsent())
     }
 
     /// Has its task take up what another's budget left undone.

@@ -82,14 +82,13 @@ impl OutQueue {
         self.blocks.is_empty() && self.control.len() == self.control_sent
     }
 
-    /// What is to be written next; returns the slices' number and their bytes.
-    pub(super) fn slices<'a>(&'a self, to: &mut [IoSlice<'a>; MAX_SLICES]) -> (usize, usize) {
-        let (mut count, mut bytes) = (0, 0);
+    /// What is to be written next; returns the slices' number.
+    pub(super) fn slices<'a>(&'a self, to: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let mut count = 0;
         let mut put = |slice: &'a [u8]| {
             if !slice.is_empty() && count < MAX_SLICES {
                 to[count] = IoSlice::new(slice);
                 count += 1;
-                bytes += slice.len();
             }
         };
         let mut rest = self.blocks.iter();
@@ -104,7 +103,7 @@ impl OutQueue {
             put(&block.header);
             put(block.payload.as_slice());
         }
-        (count, bytes)
+        count
     }
 
     /// Notes that the first `n` bytes of [`OutQueue::slices`] are sent; `served` is told each block that is
@@ -156,7 +155,7 @@ mod tests {
         let mut stream = Vec::new();
         while !queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let (count, _) = queue.slices(&mut slices);
+            let count = queue.slices(&mut slices);
             let bytes: Vec<u8> =
                 slices[..count].iter().flat_map(|s| s.iter().copied()).take(n).collect();
             stream.extend(&bytes);

@@ -13,6 +13,7 @@
 
 use super::Peer;
 use crate::shell::{Live, TorrentShell};
+use crate::stream::Read;
 use samara_disk::BlockBuf;
 use samara_swarm::torrent::BlockVerdict;
 use samara_wire::id::{BLOCK_LEN, BlockRef};
@@ -21,7 +22,6 @@ use samara_wire::peer::message::PIECE_HEADER_LEN;
 use samara_wire::time::Instant;
 use std::io::{self, IoSliceMut};
 use std::rc::Rc;
-use tokio::io::Interest;
 
 /// Read in one go before other peers have their turn, in bytes.
 const BUDGET: usize = 512 * 1024;
@@ -104,7 +104,7 @@ impl Reader {
             let mut cx = Cx { live, shell, peer, now };
             let mut budget = BUDGET.min(shell.env.shared.limit_down.portion());
             while budget > 0 && !peer.closed.get() {
-                let (read, drained) = match self.read_once(&mut cx, budget) {
+                let Read { bytes: read, drained } = match self.read_once(&mut cx, budget) {
                     Ok(outcome) => outcome,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         return Ok(Readable::Drained);
@@ -122,31 +122,28 @@ impl Reader {
         spent.unwrap_or(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 
-    /// One system call, and what it brought. Gives the bytes read, and whether the socket is now empty.
-    fn read_once(&mut self, cx: &mut Cx<'_>, limit: usize) -> io::Result<(usize, bool)> {
+    /// One system call, and what it brought.
+    fn read_once(&mut self, cx: &mut Cx<'_>, limit: usize) -> io::Result<Read> {
         self.payload = 0;
         let ahead = if limit < 2 * BLOCK || matches!(self.body, Body::Discard { .. }) {
             0
         } else {
             self.streak.min(MAX_AHEAD).min(limit / BLOCK - 1)
         };
-        let (read, asked) = if ahead > 0 && self.end - self.start < PIECE_HEADER_LEN {
+        let read = if ahead > 0 && self.end - self.start < PIECE_HEADER_LEN {
             self.read_ahead(cx, ahead)?
         } else {
             self.read_near(cx, limit)?
         };
-        if read < asked {
-            cx.peer.stream.forget_readiness(Interest::READABLE);
-        }
         if self.payload > 0 {
             let bytes = u32::try_from(self.payload).unwrap_or(u32::MAX);
             cx.live.core.handle_progress(cx.now, cx.peer.key, bytes);
         }
-        Ok((read, read < asked))
+        Ok(read)
     }
 
-    /// Reads the rest of the payload at hand and a little more, or messages. Gives bytes read and asked for.
-    fn read_near(&mut self, cx: &mut Cx<'_>, limit: usize) -> io::Result<(usize, usize)> {
+    /// Reads the rest of the payload at hand and a little more, or messages.
+    fn read_near(&mut self, cx: &mut Cx<'_>, limit: usize) -> io::Result<Read> {
         let mut spare = None;
         let body: &mut [u8] = match &mut self.body {
             Body::None => &mut [],
@@ -162,21 +159,20 @@ impl Reader {
         let room = if rest > 0 { TAIL } else { self.staging.len() - self.end };
         let body = &mut body[..rest.min(limit)];
         let room = if rest < limit { room.min(limit - rest) } else { 0 };
-        let asked = body.len() + room;
         let tail = &mut self.staging[self.end..self.end + room];
         let read = receive(cx.peer, &mut [IoSliceMut::new(body), IoSliceMut::new(tail)])?;
         if let Some(spare) = spare {
             cx.shell.env.give_spare(spare);
         }
-        let of_body = read.min(rest);
-        self.end += read - of_body;
+        let of_body = read.bytes.min(rest);
+        self.end += read.bytes - of_body;
         self.advance_body(cx, of_body);
         self.decode(cx)?;
-        Ok((read, asked))
+        Ok(read)
     }
 
-    /// Reads over the payload at hand and `ahead` expected blocks. Gives bytes read and asked for.
-    fn read_ahead(&mut self, cx: &mut Cx<'_>, ahead: usize) -> io::Result<(usize, usize)> {
+    /// Reads over the payload at hand and `ahead` expected blocks.
+    fn read_ahead(&mut self, cx: &mut Cx<'_>, ahead: usize) -> io::Result<Read> {
         let mut spares = cx.shell.env.spares.take();
         spares.resize_with(ahead.max(spares.len()), || cx.shell.env.shared.disk.pool().take());
         // The beginning of a header may be here already.
@@ -198,7 +194,6 @@ impl Reader {
             slices[1 + 2 * i] = IoSliceMut::new(&mut head[from..]);
             slices[2 + 2 * i] = IoSliceMut::new(spare.as_mut_slice());
         }
-        let asked = rest + ahead * (PIECE_HEADER_LEN + BLOCK) - staged;
         let read = match receive(cx.peer, &mut slices[..1 + 2 * ahead]) {
             Ok(read) => read,
             Err(error) => {
@@ -207,12 +202,12 @@ impl Reader {
             }
         };
         (self.start, self.end) = (0, 0);
-        let of_body = read.min(rest);
+        let of_body = read.bytes.min(rest);
         self.advance_body(cx, of_body);
-        self.sort(cx, staged + read - of_body, &mut spares);
+        self.sort(cx, staged + read.bytes - of_body, &mut spares);
         cx.shell.env.spares.replace(spares);
         self.decode(cx)?;
-        Ok((read, asked))
+        Ok(read)
     }
 
     /// Puts `len` bytes that were scattered over headers and block buffers where they belong.
@@ -375,9 +370,9 @@ impl Reader {
 }
 
 /// Reads without waiting. The end of the stream is an error like any other end of a connection.
-fn receive(peer: &Peer, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+fn receive(peer: &Peer, slices: &mut [IoSliceMut<'_>]) -> io::Result<Read> {
     match peer.stream.try_read_vectored(slices)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        Read { bytes: 0, .. } => Err(io::ErrorKind::UnexpectedEof.into()),
         read => Ok(read),
     }
 }

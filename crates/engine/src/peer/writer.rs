@@ -8,7 +8,6 @@ use samara_wire::id::{BLOCK_LEN, BlockRef};
 use samara_wire::time::Instant;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use tokio::io::Interest;
 
 /// Blocks are pulled while less than this waits to be sent to a peer, in bytes; one block of at most 128 KiB may
 /// go beyond.
@@ -30,8 +29,11 @@ pub(crate) fn pump(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: 
         if peer.closed.get() || peer.out.borrow().blocked {
             return false;
         }
+        if let Err(error) = peer.stream.flush() {
+            return unwritable(peer, &error);
+        }
         fill(shell, live, peer, now);
-        if peer.out.borrow().is_empty() {
+        if peer.out.borrow().is_empty() && !peer.stream.has_unsent() {
             return false;
         }
         if budget == 0 {
@@ -42,33 +44,38 @@ pub(crate) fn pump(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: 
                 shell.env.shared.limit_up.take(written);
                 budget = budget.saturating_sub(written);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                peer.out.borrow_mut().blocked = true;
-                peer.wake.notify_one();
-            }
-            Err(error) => {
-                tracing::debug!(addr = %peer.addr, %error, "write failed");
-                peer.close();
-            }
+            Err(error) => return unwritable(peer, &error),
         }
     }
+}
+
+/// Waits for room, or gives the connection up. False: there is nothing to be done now.
+fn unwritable(peer: &Peer, error: &io::Error) -> bool {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        peer.out.borrow_mut().blocked = true;
+        // Its task may be waiting for something else.
+        peer.wake.notify_one();
+    } else {
+        tracing::debug!(addr = %peer.addr, %error, "write failed");
+        peer.close();
+    }
+    false
 }
 
 /// One system call for as much as fits into it.
 fn write_once(live: &mut Live, peer: &Peer, now: Instant) -> io::Result<usize> {
     let mut out = peer.out.borrow_mut();
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-    let (count, offered) = out.slices(&mut slices);
+    let count = out.slices(&mut slices);
     let written = peer.stream.try_write_vectored(&slices[..count])?;
     let (core, key) = (&mut live.core, peer.key);
-    out.advance(written, |block| core.handle_served(now, key, block));
-    if written < offered {
+    out.advance(written.bytes, |block| core.handle_served(now, key, block));
+    if written.full {
         out.blocked = true;
         // Its task may be waiting for something else.
         peer.wake.notify_one();
-        peer.stream.forget_readiness(Interest::WRITABLE);
     }
-    Ok(written)
+    Ok(written.bytes)
 }
 
 /// Pulls blocks out of the core and reads them, while there is room and the upload limit allows.

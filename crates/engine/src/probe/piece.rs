@@ -3,19 +3,19 @@
 //! The fast extension is not offered, so that a peer says what it has with a plain bitfield and answers or drops
 //! requests as BEP 3 has it. What a peer can make us keep is one frame and the blocks we asked for.
 
-use super::ProbeError;
+use super::{ProbeError, READ};
+use crate::dial::{Destination, MeetError, meet};
+use crate::stream::PeerStream;
 use samara_disk::PieceHasher;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex, WireHash};
 use samara_wire::metainfo::Info;
 use samara_wire::peer::frame::{Decoded, Frame, FrameDecoder};
-use samara_wire::peer::handshake::{HANDSHAKE_LEN, Handshake, Reserved};
+use samara_wire::peer::handshake::{Handshake, Reserved};
 use samara_wire::peer::message::Message;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// Requests under way at once.
@@ -142,7 +142,7 @@ async fn within<T>(
 
 /// A connection whose handshake is done.
 struct Conversation {
-    stream: TcpStream,
+    stream: PeerStream,
     decoder: FrameDecoder,
     /// Received and not yet decoded; at most one frame and what came with it.
     buf: Vec<u8>,
@@ -150,22 +150,16 @@ struct Conversation {
 
 impl Conversation {
     async fn open(addr: SocketAddr, hash: WireHash, pieces: u32) -> Result<Self, ProbeError> {
-        let failed = |what: &str, e: std::io::Error| ProbeError(format!("{what}: {e}"));
-        let connected = TcpStream::connect(addr).await;
-        let mut stream = connected.map_err(|e| failed("cannot connect", e))?;
         let reserved = Reserved::default();
         let ours =
             Handshake { reserved, info_hash: hash, peer_id: crate::session::random_peer_id() };
-        let sent = stream.write_all(&ours.encode()).await;
-        sent.map_err(|e| failed("the connection was closed", e))?;
-        let mut bytes = [0; HANDSHAKE_LEN];
-        stream.read_exact(&mut bytes).await.map_err(|_| {
-            ProbeError("the peer hung up instead of shaking hands: it may not have this torrent, or only take encrypted connections".into())
+        let met = meet(&Destination::anyhow(addr), &ours, |named| *named == hash).await;
+        let (stream, ..) = met.map_err(|error| match error {
+            MeetError::Handshake(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => ProbeError(
+                "the peer hung up instead of shaking hands: it may not have this torrent".into(),
+            ),
+            error => ProbeError(error.to_string()),
         })?;
-        let theirs = Handshake::parse(&bytes).map_err(|e| ProbeError(e.to_string()))?;
-        if theirs.info_hash != hash {
-            return Err(ProbeError("the peer answered with another torrent".into()));
-        }
         Ok(Self { stream, decoder: FrameDecoder::new(Some(pieces)), buf: Vec::new() })
     }
 
@@ -179,15 +173,14 @@ impl Conversation {
     async fn next(&mut self) -> Result<Frame, ProbeError> {
         loop {
             let decoded = self.decoder.decode(&self.buf);
-            let needed = match decoded.map_err(|e| ProbeError(format!("the peer sent {e}")))? {
+            match decoded.map_err(|e| ProbeError(format!("the peer sent {e}")))? {
                 Decoded::Frame { frame, consumed } => {
                     self.buf.drain(..consumed);
                     return Ok(frame);
                 }
-                Decoded::NeedMore(needed) => needed,
-            };
-            self.buf.reserve(needed.saturating_sub(self.buf.len()).min(64 << 10));
-            if self.stream.read_buf(&mut self.buf).await.map_err(hung_up)? == 0 {
+                Decoded::NeedMore(_) => {}
+            }
+            if self.stream.read_some(&mut self.buf, READ).await.map_err(hung_up)? == 0 {
                 return Err(ProbeError("the peer hung up".into()));
             }
         }
@@ -195,10 +188,14 @@ impl Conversation {
 
     /// The payload behind a piece header.
     async fn payload(&mut self, into: &mut [u8]) -> Result<(), ProbeError> {
-        let here = self.buf.len().min(into.len());
-        into[..here].copy_from_slice(&self.buf[..here]);
-        self.buf.drain(..here);
-        self.stream.read_exact(&mut into[here..]).await.map_err(hung_up)?;
+        while self.buf.len() < into.len() {
+            let room = into.len() - self.buf.len();
+            if self.stream.read_some(&mut self.buf, room).await.map_err(hung_up)? == 0 {
+                return Err(ProbeError("the peer hung up".into()));
+            }
+        }
+        into.copy_from_slice(&self.buf[..into.len()]);
+        self.buf.drain(..into.len());
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 //! The fast extension is not offered, so that we need not say that we have nothing. Whatever the peer says of the
 //! torrent's data is passed over. What it can make us keep is one frame.
 
-use crate::dial::{connect, exchange};
-use crate::listen::{HANDSHAKE_TIMEOUT, Incoming};
+use crate::dial::{Met, dial};
+use crate::greet::Incoming;
 use crate::shard::ShardEnv;
 use crate::stream::PeerStream;
 use samara_swarm::metadata::{FetchKey, UT_METADATA_ID};
@@ -20,13 +20,9 @@ use samara_wire::peer::{ut_metadata, ut_pex};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-/// Time for a connection to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connected peer has this long to introduce itself.
 const INTRODUCTION: Duration = Duration::from_secs(15);
@@ -97,10 +93,11 @@ impl Connection {
         let shared = &self.env.shared;
         let reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0]);
         let ours = Handshake { reserved, info_hash: self.hash, peer_id: shared.peer_id };
-        let (stream, theirs, _place) = match std::mem::replace(&mut self.way, Way::Dial) {
-            Way::Dial => self.dial(&ours).await?,
-            Way::Accept(incoming) => accept(*incoming, &ours).await?,
-        };
+        let Met { stream, theirs, place: _place } =
+            match std::mem::replace(&mut self.way, Way::Dial) {
+                Way::Dial => self.dial(&ours).await?,
+                Way::Accept(incoming) => accept(*incoming, &ours).await?,
+            };
         if theirs.peer_id == shared.peer_id {
             return Err(io::Error::other("it is ourselves"));
         }
@@ -114,20 +111,10 @@ impl Connection {
     }
 
     async fn dial(&self, ours: &Handshake) -> io::Result<Met> {
-        let shared = &self.env.shared;
-        let half_open = shared.half_open.acquire().await.map_err(io::Error::other)?;
-        let place = Arc::clone(&shared.connections)
-            .try_acquire_owned()
-            .map_err(|_| io::Error::other("all connections in use"))?;
-        let from = shared.bind_for(self.addr);
-        let from = from.map_err(|_| io::Error::other("no address to connect from"))?;
-        let stream = connect(self.addr, from, CONNECT_TIMEOUT).await?;
         // Of a link that names a v1 hash nobody knows yet whether there is another; what comes is proven anyway.
         let hashes = self.hashes;
         let meant = |hash: &WireHash| hashes.v2().is_none() || hashes.matches(hash);
-        let theirs = timeout(HANDSHAKE_TIMEOUT, exchange(&stream, ours, meant)).await??;
-        drop(half_open);
-        Ok((stream, theirs, place))
+        dial(&self.env.shared, self.addr, ours, meant).await
     }
 
     async fn exchange_messages(&mut self, stream: PeerStream) -> io::Result<()> {
@@ -166,15 +153,12 @@ impl Connection {
     }
 }
 
-/// A peer after both handshakes, with the connection's place among those of the session.
-type Met = (PeerStream, Handshake, OwnedSemaphorePermit);
-
 /// Answers the handshake of a peer that dialled us.
 async fn accept(incoming: Incoming, ours: &Handshake) -> io::Result<Met> {
     let Incoming { stream, handshake, place, .. } = incoming;
     let stream = stream.attach()?;
     timeout(WRITE_TIMEOUT, stream.write_all(&ours.encode())).await??;
-    Ok((stream, handshake, place))
+    Ok(Met { stream, theirs: handshake, place })
 }
 
 /// What a frame means here, if anything.

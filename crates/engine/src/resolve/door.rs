@@ -1,7 +1,8 @@
 //! Links that are being resolved, by hash: where peers go that dial us for one of them.
 
-use crate::listen::Incoming;
+use crate::greet::Incoming;
 use samara_wire::id::{InfoHashes, WireHash};
+use samara_wire::mse::SkeyHash;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -42,6 +43,11 @@ impl Doors {
     /// Whether a link of this hash is being resolved.
     pub(crate) fn is_open(&self, hash: &WireHash) -> bool {
         self.inner().by_hash.contains_key(hash)
+    }
+
+    /// The link that an encrypted connection is for.
+    pub(crate) fn find_skey(&self, skey: SkeyHash) -> Option<WireHash> {
+        self.inner().by_hash.keys().copied().find(|hash| SkeyHash::of(*hash) == skey)
     }
 
     /// Gives a peer to the first who resolves what it names; if that one has no room, the connection closes.

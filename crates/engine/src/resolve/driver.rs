@@ -7,7 +7,7 @@ use super::links::{Fate, Links, MAX_CONNECTIONS};
 use super::work::{Fetched, Wish, Work};
 use super::{ResolveConfig, ResolveError, ResolveStatus, cache};
 use crate::discovery::{Found, Seeker, Seeking};
-use crate::listen::Incoming;
+use crate::greet::Incoming;
 use crate::shard::ShardEnv;
 use crate::tracker::{Announced, TrackerError, unguessable};
 use samara_swarm::Announce;

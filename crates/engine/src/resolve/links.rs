@@ -4,7 +4,7 @@
 //! while, and only as long as nobody else waits for its place.
 
 use super::connection::{Connection, Said, Way};
-use crate::listen::Incoming;
+use crate::greet::Incoming;
 use crate::shard::ShardEnv;
 use crate::tracker::unguessable;
 use samara_swarm::metadata::{FetchFault, FetchKey};

@@ -30,7 +30,7 @@ use crate::command::TorrentCommand;
 use crate::config::AddTorrent;
 use crate::dial::our_handshake;
 use crate::discovery::{Found, Seeking};
-use crate::listen::Incoming;
+use crate::greet::Incoming;
 use crate::peer::{self, Peer};
 use crate::shard::ShardEnv;
 use crate::shared::Taker;

@@ -5,6 +5,7 @@ pub(crate) mod fake;
 
 use samara_engine::create::{CreateConfig, CreateProgress, Kind, create};
 use samara_engine::wire::metainfo::Metainfo;
+use samara_engine::wire::mse::Policy;
 use samara_engine::{AddTorrent, Existing, Session, SessionConfig, State, Torrent, TorrentStatus};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -138,6 +139,8 @@ pub(crate) fn config(state_dir: Option<&Path>) -> SessionConfig {
         state_dir: state_dir.map(Path::to_owned),
         // What is not the test's own is left alone, and leaves it alone.
         local_discovery: false,
+        // The fakes here do not encrypt, and what they count is connections.
+        encryption: Policy::Allow,
         ..SessionConfig::default()
     }
 }

@@ -18,6 +18,7 @@ pub(crate) use transfers::{DemoArgs, DownloadArgs, NetworkArgs, SeedArgs, ShareA
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use samara_engine::wire::mse::Policy;
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -75,6 +76,32 @@ pub(crate) enum ColorWhen {
     Always,
     /// Nowhere.
     Never,
+}
+
+/// Which connections are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum Encryption {
+    /// None.
+    Off,
+    /// Where the peer wants it, or takes no other.
+    Allow,
+    /// Wherever the peer can.
+    #[default]
+    Prefer,
+    /// All, in full; other peers are turned away.
+    Require,
+}
+
+impl Encryption {
+    /// The engine's word.
+    pub(crate) const fn policy(self) -> Policy {
+        match self {
+            Self::Off => Policy::Off,
+            Self::Allow => Policy::Allow,
+            Self::Prefer => Policy::Prefer,
+            Self::Require => Policy::Require,
+        }
+    }
 }
 
 /// What to do.

@@ -1,6 +1,6 @@
 //! Commands that move payload: `download`, `seed`, `share`, `demo`.
 
-use super::examples;
+use super::{Encryption, examples};
 use crate::units;
 use clap::{Args, ValueHint};
 use std::net::IpAddr;
@@ -32,6 +32,9 @@ pub(crate) struct NetworkArgs {
     /// Send at most this much a second
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_up: Option<Limit>,
+    /// Which connections are encrypted [default: prefer]
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) encryption: Option<Encryption>,
     /// Neither announce on the local network nor look for peers there
     #[arg(long)]
     pub(crate) no_lsd: bool,

@@ -27,6 +27,7 @@ pub(crate) fn start(
         limit_down: args.limit_down.map_or(settings.limit_down, |l| l.0),
         limit_up: args.limit_up.map_or(settings.limit_up, |l| l.0),
         max_peers: settings.max_peers,
+        encryption: args.encryption.unwrap_or(settings.encryption).policy(),
         local_discovery: settings.lsd && !args.no_lsd,
         state_dir: args.state_dir.clone().or_else(|| settings.state_dir.clone()),
         dht: dht(args, settings)?,

@@ -1,7 +1,7 @@
 //! The options of `samara.toml`, one row each.
 
 use super::Settings;
-use crate::args::ColorWhen;
+use crate::args::{ColorWhen, Encryption};
 use crate::units;
 use clap::ValueEnum;
 use std::net::IpAddr;
@@ -90,6 +90,17 @@ pub(crate) const KEYS: &[Key] = &[
             _ => Err(format!("`{v}` is not a number from 1 to 100000")),
         },
         show: |s| s.max_peers.to_string(),
+    },
+    Key {
+        name: "encryption",
+        doc: "which connections are encrypted: off, allow, prefer or require",
+        example: "\"prefer\"",
+        set: |s, v| {
+            Encryption::from_str(v, true)
+                .map(|x| s.encryption = x)
+                .map_err(|_| format!("`{v}` is not off, allow, prefer or require"))
+        },
+        show: |s| format!("{:?}", s.encryption).to_lowercase(),
     },
     Key {
         name: "lsd",

@@ -8,7 +8,7 @@ mod keys;
 
 pub(crate) use keys::{KEYS, is_endpoint};
 
-use crate::args::ColorWhen;
+use crate::args::{ColorWhen, Encryption};
 use crate::exit::{Exit, Failure};
 use crate::suggest;
 use std::fmt;
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) limit_up: Option<u64>,
     /// Connections in all.
     pub(crate) max_peers: usize,
+    /// Which connections are encrypted.
+    pub(crate) encryption: Encryption,
     /// Local service discovery.
     pub(crate) lsd: bool,
     /// Where resume data is kept; `None` where the system has no such place.
@@ -70,6 +72,7 @@ impl Default for Settings {
             limit_down: None,
             limit_up: None,
             max_peers: 500,
+            encryption: Encryption::default(),
             lsd: true,
             state_dir,
             preallocate: false,

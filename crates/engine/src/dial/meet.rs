@@ -1,0 +1,132 @@
+//! One peer, from the first packet to both handshakes.
+
+use crate::greet::{HANDSHAKE_TIMEOUT, read_handshake};
+use crate::stream::PeerStream;
+use crate::tracker::unguessable;
+use samara_wire::id::WireHash;
+use samara_wire::mse::{Attempt, Initiator, Policy, Progress};
+use samara_wire::peer::handshake::Handshake;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
+
+/// Time for a connection to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Read at a time while encryption is negotiated, in bytes.
+const READ: usize = 1024;
+
+/// Whom to meet, and how.
+pub(crate) struct Destination {
+    pub(crate) addr: SocketAddr,
+    /// The address to connect from.
+    pub(crate) from: Option<IpAddr>,
+    pub(crate) policy: Policy,
+    /// The ways to begin, one after the other.
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+/// Why there is no connection to a peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MeetError {
+    /// Nobody is there.
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    /// The peer hung up or talks otherwise.
+    #[error("no handshake: {0}")]
+    Handshake(#[source] io::Error),
+    /// It names another torrent than was asked for.
+    #[error("it answers for another torrent")]
+    OtherTorrent,
+}
+
+/// Connects and shakes hands. `meant` says whether a hash names the torrent. Gives the way that worked, too.
+pub(crate) async fn meet(
+    to: &Destination,
+    ours: &Handshake,
+    meant: impl Fn(&WireHash) -> bool,
+) -> Result<(PeerStream, Handshake, Attempt), MeetError> {
+    let mut outcome = io::ErrorKind::Unsupported.into();
+    for &attempt in &to.attempts {
+        let mut stream = connect(to.addr, to.from).await.map_err(MeetError::Connect)?;
+        let shaken = timeout(HANDSHAKE_TIMEOUT, shake(&mut stream, to.policy, attempt, ours));
+        // Who does not answer at all would not answer otherwise either.
+        match shaken.await.map_err(|elapsed| MeetError::Handshake(elapsed.into()))? {
+            Ok(theirs) if !meant(&theirs.info_hash) => return Err(MeetError::OtherTorrent),
+            Ok(theirs) => return Ok((stream, theirs, attempt)),
+            Err(error) => {
+                tracing::debug!(addr = %to.addr, ?attempt, %error, "no handshake");
+                outcome = error;
+            }
+        }
+    }
+    Err(MeetError::Handshake(outcome))
+}
+
+impl Destination {
+    /// A peer for which no settings of a session count.
+    pub(crate) fn anyhow(addr: SocketAddr) -> Self {
+        let policy = Policy::default();
+        Self { addr, from: None, policy, attempts: policy.attempts().to_vec() }
+    }
+}
+
+/// Connects to `addr`, from `from` if given.
+async fn connect(addr: SocketAddr, from: Option<IpAddr>) -> io::Result<PeerStream> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(ip) = from {
+        socket.bind(SocketAddr::new(ip, 0))?;
+    }
+    let stream = timeout(CONNECT_TIMEOUT, socket.connect(addr)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream.into())
+}
+
+/// Sends our handshake, in the way that is attempted, and reads theirs.
+async fn shake(
+    stream: &mut PeerStream,
+    policy: Policy,
+    attempt: Attempt,
+    ours: &Handshake,
+) -> io::Result<Handshake> {
+    match attempt {
+        Attempt::Plain => stream.write_all(&ours.encode()).await?,
+        Attempt::Encrypted => encrypt(stream, policy, ours).await?,
+    }
+    read_handshake(stream).await
+}
+
+/// Negotiates encryption. Our handshake goes with it.
+async fn encrypt(stream: &mut PeerStream, policy: Policy, ours: &Handshake) -> io::Result<()> {
+    let (mut out, mut arrived) = (Vec::new(), Vec::new());
+    let (hash, payload, methods) = (ours.info_hash, ours.encode(), policy.methods());
+    let mut negotiation = Initiator::new(hash, methods, &payload, seed(), &mut out);
+    loop {
+        stream.write_all(&out).await?;
+        out.clear();
+        arrived.clear();
+        if stream.read_some(&mut arrived, READ).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match negotiation.handle_bytes(&arrived, &mut out).map_err(io::Error::other)? {
+            Progress::Pending => {}
+            Progress::Plain(_) => return Err(io::Error::other("it does not encrypt")),
+            Progress::Established(established) => {
+                stream.write_all(&out).await?;
+                stream.seal(established.session, established.received);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// For the secrets of one negotiation.
+pub(crate) fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    for part in seed.chunks_exact_mut(8) {
+        part.copy_from_slice(&unguessable().to_ne_bytes());
+    }
+    seed
+}

@@ -1,0 +1,73 @@
+//! Dialling: connect, encrypt if wanted, shake hands, and hand the connection to its torrent.
+
+mod manners;
+mod meet;
+
+pub(crate) use manners::Manners;
+pub(crate) use meet::{Destination, MeetError, meet, seed};
+
+use crate::shared::Shared;
+use crate::shell::{Newcomer, TorrentShell};
+use crate::stream::PeerStream;
+use samara_swarm::torrent::Direction;
+use samara_wire::id::{PeerId, WireHash};
+use samara_wire::peer::handshake::{Handshake, Reserved};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A peer after both handshakes.
+pub(crate) struct Met {
+    pub(crate) stream: PeerStream,
+    pub(crate) theirs: Handshake,
+    /// Its place among the connections of the session.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// Dials `addr` for a torrent and tells it what came of it.
+pub(crate) async fn run(shell: Rc<TorrentShell>, addr: SocketAddr) {
+    let ours = shell.handshake(shell.shared.hashes.wire());
+    let meant = |hash: &WireHash| shell.shared.hashes.matches(hash);
+    match dial(&shell.env.shared, addr, &ours, meant).await {
+        Ok(Met { stream, theirs, place }) => shell.handle_newcomer(Newcomer {
+            stream,
+            addr,
+            direction: Direction::Outgoing,
+            peer_id: theirs.peer_id,
+            reserved: theirs.reserved,
+            place,
+            greeting: Vec::new(),
+        }),
+        Err(error) => {
+            tracing::debug!(%addr, %error, "dial failed");
+            shell.dial_failed(addr);
+        }
+    }
+}
+
+/// Dials a peer for a session, in its turn. `meant` says whether a hash names the torrent: that of a hybrid may be the
+/// other than ours, which libtorrent does where it has met somebody at our address by that.
+pub(crate) async fn dial(
+    shared: &Shared,
+    addr: SocketAddr,
+    ours: &Handshake,
+    meant: impl Fn(&WireHash) -> bool,
+) -> io::Result<Met> {
+    // The semaphore lives as long as the session and is never closed.
+    let half_open = shared.half_open.acquire().await.map_err(io::Error::other)?;
+    let place = shared.place().ok_or_else(|| io::Error::other("all connections in use"))?;
+    let from = shared.bind_for(addr).map_err(|_| io::Error::other("no address to connect from"))?;
+    let policy = shared.config.encryption;
+    let known = shared.manners.attempts(policy, addr);
+    let to = Destination { addr, from, policy, attempts: known };
+    let (stream, theirs, worked) = meet(&to, ours, meant).await.map_err(io::Error::other)?;
+    shared.manners.note(policy, addr, worked);
+    drop(half_open);
+    Ok(Met { stream, theirs, place })
+}
+
+/// Our handshake for the torrent that the other end calls `hash`.
+pub(crate) fn our_handshake(hash: WireHash, peer_id: PeerId) -> Handshake {
+    Handshake { reserved: Reserved::OURS, info_hash: hash, peer_id }
+}

@@ -7,6 +7,7 @@ use super::policy::{Method, Methods};
 use super::session::Established;
 use super::{MAX_INITIAL_PAYLOAD, MseError, Progress, Step, VC, pad, pad_encrypted, padding_len};
 use crate::id::WireHash;
+use crate::peer::handshake::PREFIX;
 use crate::rng::Rng;
 use alloc::vec::Vec;
 
@@ -83,6 +84,8 @@ impl Initiator {
     fn step(&mut self, state: State, out: &mut Vec<u8>) -> Result<Step<State>, MseError> {
         Ok(match state {
             State::PublicValue(keys) => match self.inbox.take() {
+                // One that understands nothing of this may well answer with its handshake, and wait for ours.
+                None if self.inbox.unread().starts_with(PREFIX) => return Err(MseError::PlainAnswer),
                 None => Step::Wait(State::PublicValue(keys)),
                 Some(theirs) => Step::Next(self.on_public_value(&keys, &theirs, out)?),
             },

@@ -56,7 +56,8 @@ const VC: [u8; 8] = [0; 8];
 pub enum Progress {
     /// More are needed.
     Pending,
-    /// The other side does not encrypt, and may do so: all that it has sent, which begins with the name of the protocol.
+    /// The other side, which dialled us, does not encrypt, and may do so: all that it has sent, which begins with the name of
+    /// the protocol.
     Plain(Vec<u8>),
     /// The negotiation is over. What was appended to the output is still to be sent, before anything else.
     Established(Established),
@@ -71,6 +72,9 @@ pub enum MseError {
     /// The other side begins with encryption, which is [off](Policy::Off).
     #[error("the peer wants to encrypt, and encryption is off")]
     EncryptedRefused,
+    /// The other side, which we dialled, answers with a BitTorrent handshake.
+    #[error("the peer answers without encryption")]
+    PlainAnswer,
     /// The public value is 0, 1, -1 or not below the prime.
     #[error("the peer's public value is not one of the key exchange")]
     BadKey,

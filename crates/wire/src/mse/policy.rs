@@ -63,13 +63,12 @@ impl Policy {
         !matches!(self, Self::Off)
     }
 
-    /// The methods that go with this policy if nothing else is said: only RC4 keeps the stream from being read, so it alone
-    /// is what [`Policy::Require`] means; [`Policy::Allow`] takes the one that costs nothing where there is a choice.
+    /// The methods that go with this policy. What providers look at is how a connection begins, and that is hidden by either;
+    /// the one that costs nothing is taken where there is a choice. [`Policy::Require`] means all of the stream.
     #[must_use]
     pub const fn methods(self) -> Methods {
         match self {
-            Self::Off | Self::Allow => Methods::both(Method::Plaintext),
-            Self::Prefer => Methods::both(Method::Rc4),
+            Self::Off | Self::Allow | Self::Prefer => Methods::both(Method::Plaintext),
             Self::Require => Methods::only(Method::Rc4),
         }
     }

@@ -127,3 +127,13 @@ fn keys_that_are_none_are_refused() {
         assert_eq!(initiator.handle_bytes(&key, &mut out).err(), Some(MseError::Over));
     }
 }
+
+#[test]
+fn an_answer_without_encryption_is_told_at_once() {
+    let mut out = Vec::new();
+    let methods = Policy::Prefer.methods();
+    let mut initiator = Initiator::new(TORRENT, methods, HANDSHAKE, [5; 32], &mut out);
+    pending(initiator.handle_bytes(&HANDSHAKE[..19], &mut out));
+    let told = initiator.handle_bytes(&HANDSHAKE[19..30], &mut out);
+    assert_eq!(told.unwrap_err(), MseError::PlainAnswer);
+}

@@ -85,7 +85,9 @@ impl Initiator {
         Ok(match state {
             State::PublicValue(keys) => match self.inbox.take() {
                 // One that understands nothing of this may well answer with its handshake, and wait for ours.
-                None if self.inbox.unread().starts_with(PREFIX) => return Err(MseError::PlainAnswer),
+                None if self.inbox.unread().starts_with(PREFIX) => {
+                    return Err(MseError::PlainAnswer);
+                }
                 None => Step::Wait(State::PublicValue(keys)),
                 Some(theirs) => Step::Next(self.on_public_value(&keys, &theirs, out)?),
             },

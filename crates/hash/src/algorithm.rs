@@ -1,7 +1,8 @@
 //! What SHA-1 and SHA-256 have in common: a state of 32-bit words, blocks of 64 bytes, the length at the end (FIPS 180-4).
 
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Way};
 use std::fmt::Debug;
+use std::sync::LazyLock;
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 64;
@@ -23,14 +24,22 @@ pub trait Algorithm: Debug + Copy + Send + Sync + 'static + Sealed {
     #[doc(hidden)]
     fn digest(state: &Self::State) -> Self::Digest;
 
+    /// Puts blocks of one message into its state, with what RustCrypto has for this processor.
     #[doc(hidden)]
-    fn portable() -> Kernels<Self>;
+    fn compress(state: &mut Self::State, blocks: &[Block]);
 
-    /// The fastest way to compute it on this machine.
+    /// What there is for this processor besides, fewer messages at once first.
+    #[doc(hidden)]
+    fn ways() -> Vec<Way<Self>>;
+
+    /// The fastest way to compute it on this machine. The first call measures, for a fifth of a millisecond.
     fn kernels() -> &'static Kernels<Self>;
 
-    /// All ways to compute it on this machine, for tests and measurements.
-    fn all_kernels() -> Vec<Kernels<Self>>;
+    /// Each way to compute it on this machine by itself, for tests and measurements.
+    #[must_use]
+    fn all_kernels() -> Vec<Kernels<Self>> {
+        Kernels::each()
+    }
 }
 
 /// Only the two.
@@ -58,18 +67,17 @@ impl Algorithm for Sha1 {
         digest
     }
 
-    fn portable() -> Kernels<Self> {
-        Kernels::one_by_one("portable", sha1::block_api::compress)
+    fn compress(state: &mut Self::State, blocks: &[Block]) {
+        sha1::block_api::compress(state, blocks);
+    }
+
+    fn ways() -> Vec<Way<Self>> {
+        crate::native::sha1()
     }
 
     fn kernels() -> &'static Kernels<Self> {
-        static BEST: std::sync::LazyLock<Kernels<Sha1>> =
-            std::sync::LazyLock::new(|| crate::kernels::best(Sha1::all_kernels()));
+        static BEST: LazyLock<Kernels<Sha1>> = LazyLock::new(Kernels::calibrated);
         &BEST
-    }
-
-    fn all_kernels() -> Vec<Kernels<Self>> {
-        crate::kernels::sha1()
     }
 }
 
@@ -93,18 +101,17 @@ impl Algorithm for Sha256 {
         digest
     }
 
-    fn portable() -> Kernels<Self> {
-        Kernels::one_by_one("portable", sha2::block_api::compress256)
+    fn compress(state: &mut Self::State, blocks: &[Block]) {
+        sha2::block_api::compress256(state, blocks);
+    }
+
+    fn ways() -> Vec<Way<Self>> {
+        crate::native::sha256()
     }
 
     fn kernels() -> &'static Kernels<Self> {
-        static BEST: std::sync::LazyLock<Kernels<Sha256>> =
-            std::sync::LazyLock::new(|| crate::kernels::best(Sha256::all_kernels()));
+        static BEST: LazyLock<Kernels<Sha256>> = LazyLock::new(Kernels::calibrated);
         &BEST
-    }
-
-    fn all_kernels() -> Vec<Kernels<Self>> {
-        crate::kernels::sha256()
     }
 }
 

@@ -4,11 +4,8 @@
 //! slice has. A lane whose message ends takes the next one, so that lanes stay full until the messages run out.
 
 use crate::algorithm::{Algorithm, BLOCK, Block};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, MAX_LANES};
 use crate::stream::Stream;
-
-/// Most lanes of any kernel.
-const MAX_LANES: usize = 16;
 
 /// More bytes of a message.
 #[derive(Debug)]
@@ -36,13 +33,13 @@ impl<A: Algorithm> Kernels<A> {
         let mut waiting = parts.iter_mut();
         let mut lanes: Vec<Lane<'_, A>> = Vec::with_capacity(MAX_LANES);
         loop {
-            lanes.retain_mut(|lane| lane.prepare(self));
+            lanes.retain_mut(Lane::prepare);
             while lanes.len() < self.lanes()
                 && let Some(part) = waiting.next()
             {
                 let mut lane =
                     Lane { stream: part.stream, rest: part.bytes, blocks: &[], tail: &[] };
-                if lane.prepare(self) {
+                if lane.prepare() {
                     lanes.push(lane);
                 }
             }
@@ -91,12 +88,12 @@ struct Lane<'a, A: Algorithm> {
 
 impl<A: Algorithm> Lane<'_, A> {
     /// Sees to it that there is a whole block to work on. Whether there is.
-    fn prepare(&mut self, kernels: &Kernels<A>) -> bool {
+    fn prepare(&mut self) -> bool {
         while self.blocks.is_empty() {
             self.stream.keep(std::mem::take(&mut self.tail));
             let Some((&slice, rest)) = self.rest.split_first() else { return false };
             self.rest = rest;
-            let slice = self.stream.fill_carry(kernels, slice);
+            let slice = self.stream.fill_carry(slice);
             (self.blocks, self.tail) = slice.as_chunks::<BLOCK>();
         }
         true

@@ -1,7 +1,6 @@
 //! One message that comes in parts.
 
 use crate::algorithm::{Algorithm, BLOCK, Block};
-use crate::kernels::Kernels;
 
 /// A message of which the hash is sought, as far as it is known.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +28,9 @@ impl<A: Algorithm> Stream<A> {
 
     /// The next bytes of this message alone. Where there are several messages, [`crate::update_all`] is faster.
     pub fn update(&mut self, bytes: &[u8]) {
-        let kernels = A::kernels();
-        let rest = self.fill_carry(kernels, bytes);
+        let rest = self.fill_carry(bytes);
         let (blocks, rest) = rest.as_chunks();
-        kernels.one(&mut self.state, blocks);
+        A::compress(&mut self.state, blocks);
         self.count(blocks.len());
         self.keep(rest);
     }
@@ -40,7 +38,6 @@ impl<A: Algorithm> Stream<A> {
     /// The hash of the message.
     #[must_use]
     pub fn finish(mut self) -> A::Digest {
-        let kernels = A::kernels();
         let bits = self.len.wrapping_mul(8).to_be_bytes();
         // A one bit, zeros, the length; in one block if there is room for it.
         let mut tail = [0; 2 * BLOCK];
@@ -49,13 +46,13 @@ impl<A: Algorithm> Stream<A> {
         let end = if self.carried + 1 + bits.len() <= BLOCK { BLOCK } else { 2 * BLOCK };
         tail[end - bits.len()..end].copy_from_slice(&bits);
         let (blocks, _) = tail[..end].as_chunks();
-        kernels.one(&mut self.state, blocks);
+        A::compress(&mut self.state, blocks);
         A::digest(&self.state)
     }
 
     /// Completes the block that was begun, if there is one. Returns the bytes that are not used up; none are left
     /// if the block is still not whole.
-    pub(crate) fn fill_carry<'a>(&mut self, kernels: &Kernels<A>, bytes: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn fill_carry<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         if self.carried == 0 {
             return bytes;
         }
@@ -64,7 +61,7 @@ impl<A: Algorithm> Stream<A> {
         self.carried += now.len();
         self.len += now.len() as u64;
         if self.carried == BLOCK {
-            kernels.one(&mut self.state, &[self.carry]);
+            A::compress(&mut self.state, &[self.carry]);
             self.carried = 0;
         }
         rest

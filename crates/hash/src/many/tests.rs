@@ -14,7 +14,7 @@ fn bytes(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(next).collect()
 }
 
-/// Cuts `data` at `cuts`, leaving out the first byte of the memory it stands in if `odd`.
+/// Cuts `data` at `cuts`.
 fn cut<'a>(mut data: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut slices = Vec::new();
     for &at in cuts {
@@ -27,21 +27,23 @@ fn cut<'a>(mut data: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 }
 
 fn agree<A: Algorithm>(
-    messages: &[(Vec<u8>, Vec<usize>, bool)],
+    messages: &[(Vec<u8>, Vec<usize>, usize)],
     reference: fn(&[u8]) -> Vec<u8>,
 ) -> Result<(), TestCaseError> {
-    let odd: Vec<Vec<u8>> = messages
+    // Each message begins so many bytes into its memory, which is no larger than it has to be: sanitizers and Miri see
+    // what reads beyond it.
+    let memory: Vec<Box<[u8]>> = messages
         .iter()
-        .map(|(data, _, odd)| [&vec![0; usize::from(*odd)], data.as_slice()].concat())
+        .map(|(data, _, shift)| [&vec![0; *shift], data.as_slice()].concat().into())
         .collect();
-    let cuts: Vec<Vec<&[u8]>> = odd
+    let cuts: Vec<Vec<&[u8]>> = memory
         .iter()
         .zip(messages)
-        .map(|(data, (_, cuts, odd))| cut(&data[usize::from(*odd)..], cuts))
+        .map(|(data, (_, cuts, shift))| cut(&data[*shift..], cuts))
         .collect();
     let slices: Vec<&[&[u8]]> = cuts.iter().map(Vec::as_slice).collect();
     let wanted: Vec<Vec<u8>> = messages.iter().map(|(data, ..)| reference(data)).collect();
-    for kernels in A::all_kernels() {
+    for kernels in A::all_kernels().iter().chain([A::kernels()]) {
         let got = kernels.digest_all(&slices);
         for (got, wanted) in got.iter().zip(&wanted) {
             prop_assert_eq!(got.as_ref(), wanted.as_slice(), "{:?}", kernels);
@@ -56,17 +58,17 @@ fn agree<A: Algorithm>(
     Ok(())
 }
 
-fn message() -> impl Strategy<Value = (Vec<u8>, Vec<usize>, bool)> {
+fn message() -> impl Strategy<Value = (Vec<u8>, Vec<usize>, usize)> {
     let len = prop_oneof![0usize..300, 0usize..20_000];
     let cuts = prop::collection::vec(prop_oneof![0usize..200, Just(64), Just(4096)], 0..5);
-    (len, any::<u8>(), cuts, any::<bool>())
-        .prop_map(|(len, seed, cuts, odd)| (bytes(len, seed), cuts, odd))
+    (len, any::<u8>(), cuts, 0usize..64)
+        .prop_map(|(len, seed, cuts, shift)| (bytes(len, seed), cuts, shift))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn every_kernel_gives_what_the_reference_gives(messages in prop::collection::vec(message(), 0..12)) {
+    fn every_kernel_gives_what_the_reference_gives(messages in prop::collection::vec(message(), 0..24)) {
         agree::<Sha1>(&messages, |data| sha1::Sha1::digest(data).to_vec())?;
         agree::<Sha256>(&messages, |data| sha2::Sha256::digest(data).to_vec())?;
     }
@@ -74,8 +76,7 @@ proptest! {
 
 #[test]
 fn every_length_around_the_blocks_and_the_padding() {
-    let messages: Vec<_> =
-        (0..200).map(|len| (bytes(len, 7), vec![len / 3], len % 2 == 0)).collect();
+    let messages: Vec<_> = (0..200).map(|len| (bytes(len, 7), vec![len / 3], len % 32)).collect();
     agree::<Sha1>(&messages, |data| sha1::Sha1::digest(data).to_vec()).unwrap();
     agree::<Sha256>(&messages, |data| sha2::Sha256::digest(data).to_vec()).unwrap();
 }
@@ -83,7 +84,7 @@ fn every_length_around_the_blocks_and_the_padding() {
 #[test]
 fn a_message_may_come_in_several_updates_beside_others() {
     let (a, b) = (bytes(10_000, 1), bytes(777, 2));
-    for kernels in Sha1::all_kernels() {
+    for kernels in Sha1::all_kernels().iter().chain([Sha1::kernels()]) {
         let (mut first, mut second) = (Stream::new(), Stream::new());
         for (a, b) in a.chunks(1000).zip(b.chunks(78)) {
             let mut parts = [

@@ -2,8 +2,9 @@
 //!
 //! Sixteen words of each message are brought into lanes by transposing squares of eight by eight words.
 
-use super::rounds::{K256, kernels};
+use super::rounds::kernels;
 use crate::algorithm::Block;
+use crate::constants::K256;
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_andnot_si256, _mm256_loadu_si256,
     _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set_epi64x, _mm256_set1_epi32,

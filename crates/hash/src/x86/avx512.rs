@@ -2,8 +2,9 @@
 //!
 //! A block of a message is one vector; the blocks of sixteen messages are a square of words, which is transposed.
 
-use super::rounds::{K256, kernels};
+use super::rounds::kernels;
 use crate::algorithm::Block;
+use crate::constants::K256;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_loadu_si512, _mm512_rol_epi32, _mm512_set_epi64,
     _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4,

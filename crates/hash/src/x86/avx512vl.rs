@@ -2,8 +2,9 @@
 //! of three words take one instruction each.
 
 use super::avx2::{LANES, Vector, add, gather, load, scatter, shift, splat, zero};
-use super::rounds::{K256, kernels};
+use super::rounds::kernels;
 use crate::algorithm::Block;
+use crate::constants::K256;
 use std::arch::x86_64::{_mm256_rol_epi32, _mm256_ternarylogic_epi32};
 
 kernels!("avx2,avx512f,avx512vl");

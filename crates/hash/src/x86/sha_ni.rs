@@ -1,11 +1,12 @@
 //! SHA-1 and SHA-256 with the SHA instructions, for `N` messages whose instructions are interleaved.
-//! With more than two the registers run out, which costs more than it brings.
 //!
 //! One instruction does four rounds of SHA-1, or two of SHA-256, and depends on the one before; with `N` messages there are `N`
-//! that do not depend on each other. Loops over the lanes have a constant length and are unrolled.
+//! that do not depend on each other. Loops over the lanes have a constant length and are unrolled. With more than two messages the
+//! sixteen registers run out: the message words live in memory then, which on Zen 3 costs less than the fourth message
+//! brings.
 
-use super::rounds::K256;
 use crate::algorithm::Block;
+use crate::constants::K256;
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_loadu_si128, _mm_set_epi32,
     _mm_set_epi64x, _mm_setzero_si128, _mm_sha1msg1_epu32, _mm_sha1msg2_epu32, _mm_sha1nexte_epu32,
@@ -38,7 +39,7 @@ fn word<const AT: i32>(vector: __m128i) -> u32 {
 
 /// SHA-1 of `N` messages.
 #[target_feature(enable = "sha,ssse3,sse4.1")]
-pub(crate) fn sha1<const N: usize>(states: &mut [[u32; 5]; N], data: [&[Block]; N]) {
+pub(super) fn sha1<const N: usize>(states: &mut [[u32; 5]; N], data: [&[Block]; N]) {
     let order = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
     let zero = _mm_setzero_si128();
     let (mut abcd, mut e) = ([zero; N], [zero; N]);
@@ -96,7 +97,7 @@ pub(crate) fn sha1<const N: usize>(states: &mut [[u32; 5]; N], data: [&[Block]; 
 
 /// SHA-256 of `N` messages.
 #[target_feature(enable = "sha,ssse3,sse4.1")]
-pub(crate) fn sha256<const N: usize>(states: &mut [[u32; 8]; N], data: [&[Block]; N]) {
+pub(super) fn sha256<const N: usize>(states: &mut [[u32; 8]; N], data: [&[Block]; N]) {
     let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     let zero = _mm_setzero_si128();
     let (mut abef, mut cdgh) = ([zero; N], [zero; N]);

@@ -1,8 +1,9 @@
 //! Checking what is on disk against the torrent.
 //!
 //! A check first looks at the files: pieces that reach into a missing or too short file cannot be good and are not
-//! read. The others are claimed by as many threads as are free, a few neighbours at once, in ascending order so that the
-//! disk is read forward. A missing file is not an error; one that may not be read is.
+//! read. The others are claimed by as many threads as are free, a few neighbours at once, in ascending order. Whoever claims
+//! pieces that are not in memory has the system read them ahead, so that the disk is read forward though the pieces are
+//! hashed side by side. A missing file is not an error; one that may not be read is.
 
 use crate::error::StorageError;
 use crate::hash::{PieceHasher, lanes, share_of};
@@ -128,6 +129,7 @@ impl CheckRun {
         let layout = &self.space.layout;
         let expected = |&piece: &PieceIndex| (self.content.expected)(piece).map(PieceHasher::new);
         let mut hashers: Vec<Option<PieceHasher>> = pieces.iter().map(expected).collect();
+        self.read_ahead(pieces);
         let longest = pieces.iter().map(|&p| layout.pieces().len_of(p)).max().unwrap_or(0);
         let share = share_of(scratch.len(), pieces.len());
         for at in (0..u64::from(longest)).step_by(share) {
@@ -153,6 +155,15 @@ impl CheckRun {
             PieceHasher::update_all(read.iter_mut().map(|(hasher, buf)| (&mut **hasher, &buf[..])));
         }
         Ok(hashers.into_iter().map(|hasher| hasher.is_some_and(PieceHasher::matches)).collect())
+    }
+
+    /// Has the disk begin to read all of the pieces, one after another: below, they are read a bit of each in turn.
+    fn read_ahead(&self, pieces: &[PieceIndex]) {
+        let layout = &self.space.layout;
+        for run in pieces.chunk_by(|a, b| a.0 + 1 == b.0) {
+            let start = layout.range_of(run[0]).start;
+            self.space.will_read(start..layout.range_of(run[run.len() - 1]).end);
+        }
     }
 
     /// Pieces to be hashed at once: as many as the processor can, but no step shall take very long.

@@ -1,21 +1,27 @@
 //! Hashing files for a new torrent.
 //!
-//! Pieces are claimed by all threads, a few neighbours at once; a hybrid torrent's bytes are read once and go into both
-//! hashes. The same files give the same hashes whatever the number of threads.
+//! Pieces are claimed by all threads, a few neighbours at once, and read ahead in order if they are not in memory; a hybrid
+//! torrent's bytes are read once and go into both hashes. The same files give the same hashes whatever the number of threads.
 
 use crate::check::CheckProgress;
 use crate::hash::{BlockLeaves, lanes, share_of};
 use crate::layout::{Layout, LayoutFile, Segment};
 use crate::linear::as_len;
+use crate::positional;
 use crate::schedule::READ_STEP;
 use samara_hash::{Part, Sha1, Stream};
 use samara_wire::id::{BLOCK_LEN, PieceIndex};
 use samara_wire::metainfo::create::{Plan, PlanHashes, Version};
 use samara_wire::metainfo::merkle::{FileHashes, Hash, piece_root, root_of_layer};
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Files that a thread keeps open: pieces that are hashed side by side may lie in different ones.
+const OPEN_FILES: usize = 16;
 
 /// Why files could not be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +112,7 @@ impl Hashing<'_> {
     /// What one thread does.
     fn run(&self) -> Result<Vec<PieceHashes>, HashError> {
         let mut scratch = vec![0; READ_STEP];
-        let mut source = Source { hashing: self, open: None };
+        let mut source = Source { hashing: self, open: VecDeque::new() };
         let mut done = Vec::new();
         let batch = u32::try_from(lanes()).unwrap_or(1);
         loop {
@@ -139,47 +145,57 @@ impl Hashing<'_> {
     ) -> Result<Vec<PieceHashes>, HashError> {
         let mut work: Vec<_> = pieces.iter().map(|&index| Work::new(index)).collect();
         let share = share_of(scratch.len(), pieces.len());
-        let longest = u64::from(self.layout.pieces().piece_len());
+        let ranges: Vec<_> = pieces.iter().map(|&index| self.layout.range_of(index)).collect();
+        if let (Some(first), Some(last)) = (ranges.first(), ranges.last()) {
+            source.read_ahead(first.start..last.end);
+        }
+        let longest = ranges.iter().map(|range| range.end - range.start).max().unwrap_or(0);
         for at in (0..longest).step_by(share) {
             // Pieces may be large and disks slow.
             self.go_on()?;
-            let mut parts = Vec::with_capacity(pieces.len());
-            for (work, buf) in work.iter_mut().zip(scratch.chunks_mut(share)) {
-                let range = self.layout.range_of(work.index);
+            let mut bytes = Vec::with_capacity(pieces.len());
+            for ((work, range), buf) in work.iter_mut().zip(&ranges).zip(scratch.chunks_mut(share))
+            {
                 let start = (range.start + at).min(range.end);
                 let buf = &mut buf[..as_len((range.end - start).min(share as u64))];
-                self.read(work, start, source, buf)?;
-                parts.push((&mut work.v1, [&*buf]));
+                let stored = self.read(work, start, source, buf)?;
+                bytes.push(([&*buf], [&buf[..stored]]));
             }
             if self.version.has_v1() {
-                let parts = parts.iter_mut().map(|(stream, buf)| Part { stream, bytes: &buf[..] });
+                let parts = work.iter_mut().zip(&bytes);
+                let parts = parts.map(|(work, (all, _))| Part { stream: &mut work.v1, bytes: all });
                 samara_hash::update_all(&mut parts.collect::<Vec<_>>());
+            }
+            if self.version.has_v2() {
+                let parts = work.iter_mut().zip(&bytes);
+                let parts = parts.map(|(work, (_, stored))| (&mut work.leaves, &stored[..]));
+                BlockLeaves::update_all(parts);
             }
         }
         Ok(work.into_iter().map(|work| self.finish(work)).collect())
     }
 
-    /// Fills `buf` with the bytes from `start` on; those of a stored file go into the tree of the piece.
+    /// Fills `buf` with the bytes from `start` on. Gives how many of them, from the first on, are in files and no padding.
     fn read(
         &self,
         work: &mut Work,
         start: u64,
         source: &mut Source<'_>,
         buf: &mut [u8],
-    ) -> Result<(), HashError> {
-        let mut rest = &mut *buf;
+    ) -> Result<usize, HashError> {
+        let (mut rest, mut stored) = (&mut *buf, 0);
         for segment in self.layout.segments(start..start + rest.len() as u64) {
             let (now, later) = rest.split_at_mut(as_len(segment.len));
             source.read(&segment, now)?;
-            if let Some(file) = segment.file.filter(|_| self.version.has_v2()) {
-                work.leaves.update(&[now]);
+            if let Some(file) = segment.file {
+                stored += now.len();
                 let len = self.layout.files()[file.as_usize()].len;
                 work.small_file = len <= u64::from(self.layout.pieces().piece_len());
             }
             self.progress.add(segment.len);
             rest = later;
         }
-        Ok(())
+        Ok(stored)
     }
 
     fn finish(&self, work: Work) -> PieceHashes {
@@ -208,10 +224,10 @@ impl Work {
     }
 }
 
-/// Reads files, keeping the last one open: pieces come in order.
+/// Reads files, keeping the last ones open: pieces come in order.
 struct Source<'a> {
     hashing: &'a Hashing<'a>,
-    open: Option<(usize, File)>,
+    open: VecDeque<(usize, File)>,
 }
 
 impl Source<'_> {
@@ -228,20 +244,57 @@ impl Source<'_> {
     }
 
     fn try_read(&mut self, i: usize, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        let file = match self.open.take() {
-            Some((open, file)) if open == i => file,
-            _ => {
+        let file = self.open(i, path)?;
+        let mut done = 0;
+        while done < buf.len() {
+            match positional::read_at(file, offset + done as u64, &mut buf[done..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the disk begin to read `range`, in order, unless the end of it is in memory. What cannot be opened is left to
+    /// whoever reads it.
+    fn read_ahead(&mut self, range: Range<u64>) {
+        let layout = self.hashing.layout;
+        let stored = |segment: Segment| {
+            let index = segment.file?.as_usize();
+            Some((index, self.hashing.files[index]?, segment.offset, segment.len))
+        };
+        let segments: Vec<_> = layout.segments(range).filter_map(stored).collect();
+        if let Some(&(index, path, offset, len)) = segments.last()
+            && let Ok(file) = self.open(index, path)
+            && let Ok(Some(_)) = positional::try_read_at(file, offset + len - 1, &mut [0])
+        {
+            return;
+        }
+        for (index, path, offset, len) in segments {
+            if let Ok(file) = self.open(index, path) {
+                positional::will_read(file, offset, len);
+            }
+        }
+    }
+
+    /// The file of this index.
+    fn open(&mut self, i: usize, path: &Path) -> io::Result<&File> {
+        let place = match self.open.iter().position(|(open, _)| *open == i) {
+            Some(place) => place,
+            None => {
                 let file = File::open(path)?;
                 // A file that grew would be shared in part, and never be found complete.
                 if file.metadata()?.len() != self.hashing.layout.files()[i].len {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                file
+                self.open.truncate(OPEN_FILES - 1);
+                self.open.push_front((i, file));
+                0
             }
         };
-        let (_, file) = self.open.insert((i, file));
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(buf)
+        Ok(&self.open[place].1)
     }
 }
 

@@ -102,14 +102,21 @@ impl BlockLeaves {
         Self::update_all([(self, slices)]);
     }
 
-    /// The next bytes of each of several streams. Blocks that lie whole in one slice are hashed several at once.
-    fn update_all<'a>(streams: impl IntoIterator<Item = (&'a mut Self, &'a [&'a [u8]])>) {
+    /// The next bytes of each of several streams. Blocks that lie whole in one slice are hashed several at once, and so is
+    /// what is left of each stream behind them.
+    pub(crate) fn update_all<'a>(
+        streams: impl IntoIterator<Item = (&'a mut Self, &'a [&'a [u8]])>,
+    ) {
         let mut streams: Vec<_> = streams.into_iter().collect();
         let mut whole: Vec<&[u8]> = Vec::new();
         // Of each whole block: the number of its stream, and its place there.
         let mut places = Vec::new();
+        // Of each stream what comes behind its last whole block.
+        let mut tails: Vec<[&[u8]; 1]> = Vec::with_capacity(streams.len());
         for (number, (stream, slices)) in streams.iter_mut().enumerate() {
+            let mut tail: &[u8] = &[];
             for mut bytes in slices.iter().copied() {
+                stream.begin_or_continue(std::mem::take(&mut tail));
                 if stream.filled > 0 {
                     let room = BLOCK_LEN as usize - stream.filled;
                     let (now, rest) = bytes.split_at(room.min(bytes.len()));
@@ -117,15 +124,19 @@ impl BlockLeaves {
                     bytes = rest;
                 }
                 let blocks = bytes.chunks_exact(BLOCK_LEN as usize);
-                let rest = blocks.remainder();
+                tail = blocks.remainder();
                 for block in blocks {
                     whole.push(block);
                     places.push((number, stream.leaves.len()));
                     stream.leaves.push([0; 32]);
                 }
-                stream.begin_or_continue(rest);
             }
+            stream.filled += tail.len();
+            tails.push([tail]);
         }
+        let parts = streams.iter_mut().zip(&tails);
+        let parts = parts.map(|((stream, _), bytes)| Part { stream: &mut stream.current, bytes });
+        samara_hash::update_all(&mut parts.collect::<Vec<_>>());
         let messages: Vec<&[&[u8]]> = whole.chunks(1).collect();
         let digests = samara_hash::digest_all::<Sha256>(&messages);
         for ((number, place), digest) in places.into_iter().zip(digests) {

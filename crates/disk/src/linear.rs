@@ -67,6 +67,20 @@ impl LinearSpace {
         Ok(true)
     }
 
+    /// Has the disk begin to read `range`, in order, unless its last byte is in memory already: then, most likely, so is
+    /// the rest. (The first may be there because what stands before it was read.)
+    pub(crate) fn will_read(&self, range: Range<u64>) {
+        let mut last = [0];
+        if range.is_empty() || self.try_read(range.end - 1, &mut last).is_ok_and(|there| there) {
+            return;
+        }
+        for segment in self.layout.segments(range) {
+            if let Some(file) = segment.file {
+                self.storage.will_read(file, segment.offset, segment.len);
+            }
+        }
+    }
+
     /// Writes `parts`, one after another, at `start`: one vectored write for each file they fall into.
     pub(crate) fn write(&self, start: u64, parts: &[&[u8]]) -> Result<(), StorageError> {
         let len: usize = parts.iter().map(|p| p.len()).sum();

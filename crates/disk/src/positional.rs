@@ -71,6 +71,27 @@ pub(crate) fn try_read_at(_: &File, _: u64, _: &mut [u8]) -> io::Result<Option<u
     Ok(None)
 }
 
+/// Bytes of one request to read ahead: Linux ignores what is beyond a device's read-ahead window, which has 128 KiB unless
+/// somebody changed that.
+#[cfg(target_os = "linux")]
+const AHEAD: u64 = 128 * 1024;
+
+/// Has the system read ahead, without waiting for it. An advice: where it cannot be taken, nothing happens.
+#[cfg(target_os = "linux")]
+pub(crate) fn will_read(file: &File, offset: u64, len: u64) {
+    let end = offset.saturating_add(len);
+    let mut at = offset;
+    while let Some(now) = std::num::NonZeroU64::new(end.saturating_sub(at).min(AHEAD)) {
+        if rustix::fs::fadvise(file, at, Some(now), rustix::fs::Advice::WillNeed).is_err() {
+            return;
+        }
+        at += now.get();
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn will_read(_: &File, _: u64, _: u64) {}
+
 /// Allocates a file in full. That the file system cannot is no error: the file then fills as it is written.
 #[cfg(target_os = "linux")]
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {

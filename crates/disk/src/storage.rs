@@ -93,6 +93,12 @@ pub trait Storage: Send + Sync {
         Ok(None)
     }
 
+    /// Tells that these bytes are going to be read soon, so that the disk can begin. Waits for nothing but, perhaps, a
+    /// file to be opened; that it cannot be done is no error.
+    fn will_read(&self, file: FileIndex, offset: u64, len: u64) {
+        let _ = (file, offset, len);
+    }
+
     /// The open file, if its bytes can be sent from it directly and it need not be opened first.
     fn sendable(&self, file: FileIndex) -> Option<Arc<File>> {
         let _ = file;

@@ -297,6 +297,14 @@ impl Storage for DirStorage {
         }
     }
 
+    fn will_read(&self, file: FileIndex, offset: u64, len: u64) {
+        let Ok(aside) = self.aside() else { return };
+        let open = self.place(&aside, file).and_then(|place| Ok((self.open(place)?, place.base)));
+        if let Ok((open, base)) = open {
+            positional::will_read(&open, base + offset, len);
+        }
+    }
+
     fn sendable(&self, file: FileIndex) -> Option<Arc<File>> {
         let aside = self.aside.try_read().ok().filter(|a| a.is_some())?;
         let place = self.place(&aside, file).ok().filter(|place| place.number != ASIDE)?;

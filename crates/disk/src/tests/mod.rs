@@ -1,5 +1,6 @@
 //! The crate as its users see it: stores over directories, memory and faulty storage.
 
+mod ahead;
 mod faults;
 mod stores;
 mod threads;

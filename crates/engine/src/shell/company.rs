@@ -1,7 +1,8 @@
 //! Finished pieces on their way to a disk thread: they wait a moment for company, because several are hashed together in
 //! little more than the time of one.
 //!
-//! None waits where none is to be expected in time, or where block buffers are short.
+//! None waits where none is to be expected in time, or where block buffers are short. A v2 piece of several blocks needs no
+//! company, for each of its blocks is hashed by itself.
 
 use super::{Live, TorrentShell};
 use crate::command::DiskDone;
@@ -46,9 +47,16 @@ impl TorrentShell {
         let ample = shared.config.buffer_bytes as u64 / 2;
         let soon = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
         let in_time = live.core.down_rate(now).saturating_mul(soon) / 1000;
-        live.finished.len() < samara_disk::lanes()
+        self.messages(live) < samara_disk::lanes()
             && self.life.borrow().is_running()
             && in_time >= u64::from(self.layout().piece_len())
             && shared.disk.pool().free_bytes() > ample
+    }
+
+    /// What can be hashed at once of the pieces that wait: v1 pieces, or blocks of v2 pieces.
+    fn messages(&self, live: &Live) -> usize {
+        let has_v1 = self.shared.metainfo.info.hashes().v1().is_some();
+        let count = |finished: &FinishedPiece| if has_v1 { 1 } else { finished.blocks.len() };
+        live.finished.iter().map(count).sum()
     }
 }

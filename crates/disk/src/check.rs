@@ -8,7 +8,7 @@
 use crate::error::StorageError;
 use crate::hash::{PieceHasher, lanes, share_of};
 use crate::linear::{LinearSpace, as_len};
-use crate::schedule::{READ_STEP, Steps, Worker};
+use crate::schedule::{Steps, Worker};
 use crate::store::{Content, Reply};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{FileIndex, PieceIndex};
@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of the pieces that are hashed at once in a check, at most, if there is more than one.
 const MAX_BATCH: usize = 64 << 20;
+
+/// Bytes of a step at least: small pieces are not worth a turn each.
+const STEP: u64 = 1 << 20;
 
 /// How far a check of data, or the hashing of a new torrent, is; shared with whoever watches it.
 #[derive(Debug, Default)]
@@ -207,7 +210,7 @@ impl Steps for CheckRun {
     fn step(&self, worker: &mut Worker) {
         let batch = self.batch();
         let mut bytes = 0;
-        while bytes < READ_STEP as u64 {
+        while bytes < STEP {
             if self.progress.is_cancelled() {
                 return self.abandon(None);
             }

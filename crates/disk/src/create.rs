@@ -8,7 +8,7 @@ use crate::hash::{BlockLeaves, lanes, share_of};
 use crate::layout::{Layout, LayoutFile, Segment};
 use crate::linear::as_len;
 use crate::positional;
-use crate::schedule::READ_STEP;
+use crate::schedule::scratch_len;
 use samara_hash::{Part, Sha1, Stream};
 use samara_wire::id::{BLOCK_LEN, PieceIndex};
 use samara_wire::metainfo::create::{Plan, PlanHashes, Version};
@@ -111,7 +111,7 @@ struct PieceHashes {
 impl Hashing<'_> {
     /// What one thread does.
     fn run(&self) -> Result<Vec<PieceHashes>, HashError> {
-        let mut scratch = vec![0; READ_STEP];
+        let mut scratch = vec![0; scratch_len()];
         let mut source = Source { hashing: self, open: VecDeque::new() };
         let mut done = Vec::new();
         let batch = u32::try_from(lanes()).unwrap_or(1);

@@ -1,7 +1,7 @@
 //! What the fuzz targets do with their input, as plain functions.
 //!
-//! Each takes any bytes and panics if something that must always hold does not. `crates/wire/tests/fuzz_bodies.rs`
-//! runs them in every `cargo test` over random and mutated valid input; `cargo +nightly fuzz run NAME` for as long as
+//! Each takes any bytes and panics if something that must always hold does not. `crates/wire/tests/fuzz_bodies.rs` and `crates/utp/tests/fuzz_body.rs`
+//! run them in every `cargo test` over random and mutated valid input; `cargo +nightly fuzz run NAME` for as long as
 //! one likes.
 
 pub mod bencode;
@@ -13,3 +13,4 @@ pub mod mse;
 pub mod peer;
 pub mod portmap;
 pub mod tracker;
+pub mod utp;

@@ -16,6 +16,7 @@
 //! | [`portmap`] | what is said to a home gateway: PCP, NAT-PMP, UPnP (RFC 6886, 6887) |
 //! | [`krpc`] | packets of the DHT (BEP 5, 32, 33, 42, 43, 44, 46, 51) |
 //! | [`tracker`] | HTTP and UDP tracker formats (BEP 3, 7, 15, 23, 24, 31, 41, 48) |
+//! | [`utp`] | packets of the transport protocol over UDP (BEP 29) |
 //! | [`id`], [`layout`], [`bitfield`], [`time`], [`rng`] | the vocabulary all crates share |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -38,3 +39,4 @@ pub mod portmap;
 pub mod rng;
 pub mod time;
 pub mod tracker;
+pub mod utp;

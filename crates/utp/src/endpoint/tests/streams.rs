@@ -77,7 +77,8 @@ fn run(network: &mut Network, flows: &mut [Flow], fates: &[Fate], longest: usize
             due.iter().for_each(|(_, from, datagram)| network.deliver(*from, datagram));
         }
         network.run_timers_for(Duration::from_millis(10));
-        assert!(network.now - began < Duration::from_secs(600), "it stands still");
+        // What is late waits for datagrams, not for time, so that a round trip may well come to seconds.
+        assert!(network.now - began < Duration::from_secs(20_000), "it stands still");
     }
     network.now - began
 }

@@ -6,11 +6,13 @@
 
 pub mod bencode;
 pub mod exchange;
+pub mod ip_filter;
 pub mod krpc;
 pub mod magnet;
 pub mod metainfo;
 pub mod mse;
 pub mod peer;
 pub mod portmap;
+pub mod proxy;
 pub mod tracker;
 pub mod utp;

@@ -12,8 +12,10 @@
 //! | [`magnet`] | magnet links (BEP 9, 53) |
 //! | [`peer`] | handshake and messages of the peer protocol (BEP 3, 6, 9, 10, 11, 21) |
 //! | [`mse`] | encrypted connections: Message Stream Encryption |
+//! | [`ip_filter`] | lists of addresses that are blocked: eMule, PeerGuardian, CIDR |
 //! | [`lsd`] | datagrams of local service discovery (BEP 14) |
 //! | [`portmap`] | what is said to a home gateway: PCP, NAT-PMP, UPnP (RFC 6886, 6887) |
+//! | [`proxy`] | what is said to a proxy: SOCKS5 (RFC 1928, 1929), HTTP CONNECT |
 //! | [`krpc`] | packets of the DHT (BEP 5, 32, 33, 42, 43, 44, 46, 51) |
 //! | [`tracker`] | HTTP and UDP tracker formats (BEP 3, 7, 15, 23, 24, 31, 41, 48) |
 //! | [`utp`] | packets of the transport protocol over UDP (BEP 29) |
@@ -28,6 +30,7 @@ extern crate std;
 pub mod bencode;
 pub mod bitfield;
 pub mod id;
+pub mod ip_filter;
 pub mod krpc;
 pub mod layout;
 pub mod lsd;
@@ -36,6 +39,7 @@ pub mod metainfo;
 pub mod mse;
 pub mod peer;
 pub mod portmap;
+pub mod proxy;
 pub mod rng;
 pub mod time;
 pub mod tracker;

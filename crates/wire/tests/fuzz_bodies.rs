@@ -6,6 +6,8 @@
 mod bencode;
 #[path = "../../../fuzz/src/exchange.rs"]
 mod exchange;
+#[path = "../../../fuzz/src/ip_filter.rs"]
+mod ip_filter;
 #[path = "../../../fuzz/src/krpc.rs"]
 mod krpc;
 #[path = "../../../fuzz/src/magnet.rs"]
@@ -18,6 +20,8 @@ mod mse;
 mod peer;
 #[path = "../../../fuzz/src/portmap.rs"]
 mod portmap;
+#[path = "../../../fuzz/src/proxy.rs"]
+mod proxy;
 #[path = "../../../fuzz/src/tracker.rs"]
 mod tracker;
 
@@ -139,6 +143,23 @@ fn gateways(bytes: &[u8]) {
     portmap::documents(bytes);
 }
 
+/// Answers of proxies, a datagram of a relay, and URLs.
+const PROXY_TALK: [&[u8]; 6] = [
+    b"\x05\x02\x01\0\x05\0\0\x01\x0a\0\0\x01\x1a\xe1stream",
+    b"\x05\0\x05\0\0\x03\x05relay\x1a\xe1stream",
+    b"HTTP/1.1 200 OK\r\nVia: x\r\n\r\nstream",
+    b"\0\0\0\x03\x04peer\0\x01payload",
+    b"socks5h://me:pass%20word@[2001:db8::1]:1080/",
+    b"http://proxy.example:3128",
+];
+
+/// Lists of blocked addresses.
+const FILTERS: [&[u8]; 3] = [
+    b"001.002.003.000 - 001.002.003.255 , 100 , who\n1.2.4.0 - 1.2.4.9 , 200 , who\r\n",
+    b"# a list\nwho: else:1.2.3.0-1.2.3.255\nwho:2001:db8::1-2001:db8::5\n",
+    b"1.2.3.0/24\n2001:db8::/32\n1.2.3.4\n::ffff:1.2.3.0/120",
+];
+
 fn exchanges(bytes: &[u8]) {
     exchange::metadata(bytes);
     exchange::pex(bytes);
@@ -192,6 +213,20 @@ proptest! {
     }
 
     #[test]
+    fn mutated_proxy_talk(talk in prop::sample::select(PROXY_TALK.to_vec()), mutations in mutations()) {
+        let mut bytes = talk.to_vec();
+        mutations.iter().for_each(|m| m.apply(&mut bytes));
+        proxy::run(&bytes);
+    }
+
+    #[test]
+    fn mutated_filters(list in prop::sample::select(FILTERS.to_vec()), mutations in mutations()) {
+        let mut bytes = list.to_vec();
+        mutations.iter().for_each(|m| m.apply(&mut bytes));
+        ip_filter::run(&bytes);
+    }
+
+    #[test]
     fn mutated_packets(packet in prop::sample::select(PACKETS.to_vec()), mutations in mutations()) {
         let mut bytes = packet.to_vec();
         mutations.iter().for_each(|m| m.apply(&mut bytes));
@@ -206,6 +241,8 @@ proptest! {
         peer::run(&bytes);
         tracker::run(&bytes);
         krpc::run(&bytes);
+        proxy::run(&bytes);
+        ip_filter::run(&bytes);
         exchanges(&bytes);
         gateways(&bytes);
     }

@@ -17,6 +17,7 @@
 //! | [`metadata`] | whom to ask for an info dictionary of which only the hash is known (BEP 9) |
 //! | [`pex`] | what to take of the peers that peers name (BEP 11) |
 //! | [`blame`] | who sent corrupt data, on proof |
+//! | [`limits`] | how many bytes may move, and whose turn it is |
 //! | [`rate`], [`rng`] | smoothed rates; the seeded generator all randomness comes from |
 //!
 //! The same configuration, seed and inputs give the same outputs, always.
@@ -30,6 +31,7 @@ extern crate std;
 pub mod announcer;
 pub mod blame;
 pub mod choker;
+pub mod limits;
 pub mod metadata;
 pub mod outbox;
 pub mod peer_list;

@@ -9,6 +9,7 @@ use crate::layout::{Layout, LayoutFile, Segment};
 use crate::linear::as_len;
 use crate::positional;
 use crate::schedule::scratch_len;
+use crate::scratch::Scratch;
 use samara_hash::{Part, Sha1, Stream};
 use samara_wire::id::{BLOCK_LEN, PieceIndex};
 use samara_wire::metainfo::create::{Plan, PlanHashes, Version};
@@ -111,7 +112,7 @@ struct PieceHashes {
 impl Hashing<'_> {
     /// What one thread does.
     fn run(&self) -> Result<Vec<PieceHashes>, HashError> {
-        let mut scratch = vec![0; scratch_len()];
+        let mut scratch = Scratch::new(scratch_len());
         let mut source = Source { hashing: self, open: VecDeque::new() };
         let mut done = Vec::new();
         let batch = u32::try_from(lanes()).unwrap_or(1);
@@ -123,7 +124,7 @@ impl Hashing<'_> {
             if pieces.is_empty() {
                 return Ok(done);
             }
-            done.extend(self.hash(&pieces, &mut source, &mut scratch)?);
+            done.extend(self.hash(&pieces, &mut source, scratch.as_mut_slice())?);
         }
     }
 

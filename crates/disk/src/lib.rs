@@ -24,7 +24,7 @@
 //! | module | what it decides |
 //! | --- | --- |
 //! | `layout`, `linear` | which files a range of the torrent falls into |
-//! | `pool` | memory for blocks |
+//! | `pool`, `scratch` | memory for blocks, and for what is read to be hashed |
 //! | `hash` | whether bytes are the piece |
 //! | `storage`, `dir`, `beneath`, `positional`, `file_pool` | where files are kept, and that nothing outside the directory is touched |
 //! | `schedule` | which job a thread takes next |
@@ -50,6 +50,7 @@ mod piece;
 mod pool;
 mod positional;
 mod schedule;
+mod scratch;
 mod storage;
 mod store;
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! Metadata exchange, peer exchange and local discovery: bounds hold, and what is read is written so that it is read
+//! Metadata exchange, peer exchange, hole punching and local discovery: bounds hold, and what is read is written so that it is read
 //! the same.
 
 use samara_wire::lsd::{GROUP_V4, GROUP_V6, LocalAnnounce, MAX_HASHES};
 use samara_wire::peer::extension::MAX_METADATA_LEN;
+use samara_wire::peer::ut_holepunch::HolepunchMessage;
 use samara_wire::peer::ut_metadata::{MAX_METADATA_PIECES, METADATA_PIECE_LEN, MetadataMessage};
 use samara_wire::peer::ut_pex::{MAX_PER_FAMILY, PexMessage};
 
@@ -28,6 +29,12 @@ pub fn pex(input: &[u8]) {
     assert!(message.dropped.len() <= 2 * MAX_PER_FAMILY);
     assert!(message.added.iter().all(|(addr, _)| addr.port() != 0));
     assert_eq!(PexMessage::parse(&message.encode()), Ok(message));
+}
+
+/// Reads `input` as a message of `ut_holepunch`.
+pub fn holepunch(input: &[u8]) {
+    let Ok(message) = HolepunchMessage::parse(input) else { return };
+    assert_eq!(HolepunchMessage::parse(&message.encode()), Ok(message));
 }
 
 /// Reads `input` as a datagram of local discovery.

@@ -296,8 +296,12 @@ impl World {
             }
             Effect::Event(Event::Complete) => self.nodes[id.0].completed_at = Some(self.now),
             Effect::Event(Event::PeerBanned(addr)) => self.nodes[id.0].banned.push(addr),
-            // There is no DHT and no local network in this world; every node knows the tracker.
-            Effect::Seek { .. } | Effect::Withdraw | Effect::DhtNode(_) | Effect::Event(_) => {}
+            // There is no DHT, no local network and no NAT in this world; every node knows the tracker.
+            Effect::Seek { .. }
+            | Effect::Withdraw
+            | Effect::DhtNode(_)
+            | Effect::Punch(_)
+            | Effect::Event(_) => {}
         }
     }
 
@@ -410,7 +414,7 @@ impl World {
             return;
         }
         let peer_id = self.nodes[other.0].peer_id;
-        let new = NewPeer { addr, direction: how, peer_id, reserved: Reserved::OURS };
+        let new = NewPeer { addr, direction: how, utp: false, peer_id, reserved: Reserved::OURS };
         let mut out = std::mem::take(&mut self.outbox);
         let key = self.nodes[id.0].torrent.handle_peer_connected(self.now, new, &mut out);
         // The key must be known before the greeting goes out.

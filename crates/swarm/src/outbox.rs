@@ -57,6 +57,9 @@ pub enum Effect {
     Disconnect(PeerKey, DisconnectReason),
     /// Connect to a peer and shake hands; answer with `handle_peer_connected` or `handle_dial_failed`.
     Dial(SocketAddr),
+    /// Connect to a peer by uTP alone, from our one port, at once: it does the same now (BEP 55). Answered like
+    /// [`Effect::Dial`].
+    Punch(SocketAddr),
     /// Announce to a tracker; answer with `handle_announced` or `handle_announce_failed`.
     Announce(Box<Announce>),
     /// Tell the DHT and the local network of the torrent, and look there for peers, from now on; `handle_peers` takes

@@ -118,8 +118,9 @@ const PACKETS: [&[u8]; 4] = [
     b"d1:eli203e11:bad requeste1:t2:aa1:y1:ee",
 ];
 
-/// Messages of `ut_metadata` and `ut_pex`, and a datagram of local discovery.
-const EXCHANGES: [&[u8]; 4] = [
+/// Messages of `ut_holepunch`, `ut_metadata` and `ut_pex`, and a datagram of local discovery.
+const EXCHANGES: [&[u8]; 5] = [
+    b"\x02\0\xcb\0q\x09\x1a\xe1\0\0\0\x02",
     b"d8:msg_typei0e5:piecei7ee",
     b"d8:msg_typei1e5:piecei0e10:total_sizei34256eexxxxxxxx",
     b"d5:added12:\x0a\0\0\x01\x1a\xe1\x0a\0\0\x02\x1a\xe27:added.f2:\x02\x106:added60:8:added6.f0:7:dropped6:\x0a\0\0\x03\0\x01e",
@@ -163,6 +164,7 @@ const FILTERS: [&[u8]; 3] = [
 fn exchanges(bytes: &[u8]) {
     exchange::metadata(bytes);
     exchange::pex(bytes);
+    exchange::holepunch(bytes);
     exchange::lsd(bytes);
 }
 

@@ -46,6 +46,12 @@ pub(crate) async fn run(shell: Rc<TorrentShell>, addr: SocketAddr) {
     }
 }
 
+/// Begins a uTP connection to `addr`, which does the same now, and tells the torrent what came of it.
+pub(crate) async fn punch(shell: Rc<TorrentShell>, addr: SocketAddr) {
+    tracing::debug!(%addr, "there is no uTP to punch a hole with");
+    shell.dial_failed(addr);
+}
+
 /// Dials a peer for a session, in its turn. `meant` says whether a hash names the torrent: that of a hybrid may be the
 /// other than ours, which libtorrent does where it has met somebody at our address by that.
 pub(crate) async fn dial(

@@ -70,6 +70,9 @@ impl TorrentShell {
                 Effect::Dial(addr) => {
                     spawn_local(dial::run(Rc::clone(self), addr));
                 }
+                Effect::Punch(addr) => {
+                    spawn_local(dial::punch(Rc::clone(self), addr));
+                }
                 Effect::Announce(announce) => self.announce(*announce),
                 Effect::Seek { seed } => self.seek(live, seed),
                 Effect::Withdraw => live.seeking = None,

@@ -243,7 +243,7 @@ impl TorrentShell {
             return;
         }
         let admitted = self.with_live(|live, now| {
-            let new = NewPeer { addr, direction, peer_id, reserved };
+            let new = NewPeer { addr, direction, utp: false, peer_id, reserved };
             let admitted = live.core.handle_peer_connected(now, new, &mut live.out);
             match admitted {
                 Ok(key) => {

@@ -322,6 +322,11 @@ impl PeerList {
         }
     }
 
+    /// Whether nothing speaks against dialling this address once, whoever named it.
+    pub(crate) fn may_be_dialled(&self, addr: SocketAddr) -> bool {
+        usable(addr).is_some() && !self.is_banned(addr) && !self.is_own(addr)
+    }
+
     /// Whether the peer is banned.
     #[must_use]
     pub fn is_banned(&self, addr: SocketAddr) -> bool {
@@ -352,7 +357,9 @@ impl PeerList {
         u32::try_from(hash.next_u64() >> 32).unwrap_or(0)
     }
 
-    fn is_own(&self, addr: SocketAddr) -> bool {
+    /// Whether the address is one of ours.
+    pub(crate) fn is_own(&self, addr: SocketAddr) -> bool {
+        let addr = normal(addr);
         self.own.contains(&addr) || self.external.contains(&Some(addr))
     }
 

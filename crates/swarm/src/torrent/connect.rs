@@ -56,10 +56,11 @@ impl Torrent {
         }
     }
 
-    /// [`Effect::Dial`] came to nothing.
+    /// [`Effect::Dial`] or [`Effect::Punch`] came to nothing.
     pub fn handle_dial_failed(&mut self, now: Instant, addr: SocketAddr, out: &mut Outbox) {
         self.dialling.retain(|dialled| *dialled != addr);
         self.peer_list.on_failed(now, addr);
+        self.ask_rendezvous(now, addr, out);
         self.drive_dialling(now, out);
     }
 
@@ -230,6 +231,7 @@ impl Torrent {
         let gave_back = !peer.outstanding.is_empty();
         self.picker.release_all(key);
         self.pex_changed();
+        self.forget_introducer(key);
         if self.departed.len() == MAX_DEPARTED {
             self.departed.pop_front();
         }

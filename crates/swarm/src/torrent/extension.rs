@@ -1,5 +1,6 @@
 //! The extension protocol (BEP 10), and upload-only (BEP 21), which rides on it as `metadata` and `pex` do.
 
+use super::holepunch::UT_HOLEPUNCH_ID;
 use super::metadata::UT_METADATA_ID;
 use super::peer::MAX_SERVE_QUEUE;
 use super::{PeerKey, Torrent};
@@ -11,7 +12,7 @@ use alloc::vec;
 use core::net::SocketAddr;
 use samara_wire::peer::extension::{ExtensionHandshake, HANDSHAKE_ID};
 use samara_wire::peer::message::Message;
-use samara_wire::peer::{ut_metadata, ut_pex};
+use samara_wire::peer::{ut_holepunch, ut_metadata, ut_pex};
 use samara_wire::time::Instant;
 
 const UPLOAD_ONLY: &str = "upload_only";
@@ -27,6 +28,9 @@ impl Torrent {
         let mut extensions = vec![(UPLOAD_ONLY.to_owned(), UPLOAD_ONLY_ID)];
         if !self.config.private {
             extensions.push((ut_pex::NAME.to_owned(), UT_PEX_ID));
+        }
+        if self.punches() {
+            extensions.push((ut_holepunch::NAME.to_owned(), UT_HOLEPUNCH_ID));
         }
         if metadata_len.is_some() {
             extensions.push((ut_metadata::NAME.to_owned(), UT_METADATA_ID));
@@ -71,6 +75,7 @@ impl Torrent {
                 if let Some(id) = told(ut_pex::NAME) {
                     peer.pex.wants(now, id);
                 }
+                peer.holepunch.id = told(ut_holepunch::NAME).unwrap_or(peer.holepunch.id);
                 peer.upload_only = said.upload_only;
                 if said.client.is_some() {
                     peer.client = said.client;
@@ -88,6 +93,7 @@ impl Torrent {
             UPLOAD_ONLY_ID => peer.upload_only = payload.first().is_some_and(|flag| *flag != 0),
             UT_METADATA_ID => self.on_metadata(key, payload, out),
             UT_PEX_ID => return self.on_pex(now, key, payload, out),
+            UT_HOLEPUNCH_ID => self.on_holepunch(now, key, payload, out),
             _ => return Ok(()),
         }
         self.drop_if_redundant(now, key, out);

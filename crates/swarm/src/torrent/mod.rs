@@ -15,6 +15,7 @@
 //! | `metadata` | who is given the info dictionary (BEP 9) |
 //! | `hashes` | who is given parts of the hash trees (BEP 52) |
 //! | `pex` | which peers are told of which, and what becomes of what they tell (BEP 11) |
+//! | `holepunch` | who is reached through NATs with the help of whom (BEP 55) |
 //! | `announcing` | trackers and the addresses they name |
 //! | `seeking` | finding peers without trackers (BEP 5, 14), and that a private torrent does not (BEP 27) |
 //! | `timers` | what time alone brings about |
@@ -31,6 +32,7 @@ mod connect;
 mod download;
 mod extension;
 mod hashes;
+mod holepunch;
 mod messages;
 mod metadata;
 mod peer;
@@ -63,6 +65,7 @@ use crate::rng::Rng;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use holepunch::Holepunch;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{InfoHashes, PieceIndex};
 use samara_wire::layout::PieceLayout;
@@ -91,6 +94,7 @@ pub struct Torrent {
     announcer: Announcer,
     blame: Blame<SocketAddr>,
     rng: Rng,
+    holepunch: Holepunch,
     /// Grows with every change of who is connected.
     pex_version: u64,
     running: bool,
@@ -161,6 +165,7 @@ impl Torrent {
             ),
             blame: Blame::new(),
             rng,
+            holepunch: Holepunch::default(),
             pex_version: 0,
             metadata: None,
             layered: None,

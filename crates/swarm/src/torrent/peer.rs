@@ -1,5 +1,6 @@
 //! What a torrent knows of one connected peer.
 
+use super::holepunch::PeerHolepunch;
 use super::pex::PexState;
 use super::{Direction, NewPeer, PeerKey};
 use crate::pipeline::Pipeline;
@@ -37,6 +38,7 @@ pub(super) struct Peer {
     pub(super) key: PeerKey,
     pub(super) addr: SocketAddr,
     pub(super) direction: Direction,
+    pub(super) utp: bool,
     pub(super) peer_id: PeerId,
     pub(super) reserved: Reserved,
     pub(super) connected_at: Instant,
@@ -94,6 +96,7 @@ pub(super) struct Peer {
     pub(super) told_dht_port: bool,
     /// Peer exchange with it.
     pub(super) pex: PexState,
+    pub(super) holepunch: PeerHolepunch,
     /// Payload bytes it sent or was sent; a connection that moved none was of no use.
     pub(super) payload_moved: u64,
     /// Super-seeding: the piece last revealed to it, until another peer has it too.
@@ -106,6 +109,7 @@ impl Peer {
             key,
             addr: new.addr,
             direction: new.direction,
+            utp: new.utp,
             peer_id: new.peer_id,
             reserved: new.reserved,
             connected_at: now,
@@ -139,6 +143,7 @@ impl Peer {
             hashes_given: 0,
             told_dht_port: false,
             pex: PexState::default(),
+            holepunch: PeerHolepunch::default(),
             payload_moved: 0,
             revealed: None,
         }

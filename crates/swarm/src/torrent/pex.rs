@@ -52,7 +52,7 @@ impl PexState {
 
 impl Peer {
     /// Where others can dial it, as far as we know.
-    fn dial_addr(&self) -> Option<SocketAddr> {
+    pub(super) fn dial_addr(&self) -> Option<SocketAddr> {
         match self.direction {
             Direction::Outgoing => Some(self.addr),
             Direction::Incoming => self.pex.listens,
@@ -62,7 +62,9 @@ impl Peer {
     fn pex_flags(&self) -> PexFlags {
         let seed = if self.is_seed() || self.upload_only { PexFlags::SEED } else { 0 };
         let dialled = self.direction == Direction::Outgoing;
-        PexFlags(seed | if dialled { PexFlags::REACHABLE } else { 0 })
+        let utp = if self.utp { PexFlags::UTP } else { 0 };
+        let punches = if self.holepunch.id != 0 { PexFlags::HOLEPUNCH } else { 0 };
+        PexFlags(seed | utp | punches | if dialled { PexFlags::REACHABLE } else { 0 })
     }
 }
 
@@ -128,6 +130,7 @@ impl Torrent {
         // A seed looks for no seeds.
         let wanted = named.into_iter().filter(|(_, flags)| !(complete && flags.is_seed()));
         let added: Vec<_> = wanted.map(|(addr, _)| addr).collect();
+        self.on_introduced(key, &added);
         self.handle_peers(now, PeerSource::Pex, &added, out);
         Ok(())
     }

@@ -11,6 +11,7 @@ use samara_wire::time::Duration;
 mod announcing;
 mod exchange;
 mod hashes;
+mod holepunch;
 mod seeking;
 
 const PIECES: u32 = 20;
@@ -53,6 +54,7 @@ impl Trace {
         NewPeer {
             addr: SocketAddr::from(([80, 1, self.peers, 1], 6881)),
             direction: Direction::Outgoing,
+            utp: false,
             peer_id: PeerId([self.peers; 20]),
             reserved,
         }

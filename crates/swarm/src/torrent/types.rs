@@ -46,6 +46,8 @@ pub struct TorrentConfig {
     pub seek: bool,
     /// The port of our DHT node, told to peers that have one (BEP 5); never by a private torrent.
     pub dht_port: Option<u16>,
+    /// Whether there is uTP, so that holes can be punched (BEP 55); never by a private torrent.
+    pub holepunch: bool,
     /// Our name and version as told in the extension handshake (BEP 10).
     pub client_version: String,
 }
@@ -65,6 +67,7 @@ impl Default for TorrentConfig {
             trackers: Vec::new(),
             seek: true,
             dht_port: None,
+            holepunch: false,
             client_version: concat!("samara/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -75,7 +78,7 @@ impl Default for TorrentConfig {
 pub enum Direction {
     /// They dialled us.
     Incoming,
-    /// We dialled them, as [`crate::Effect::Dial`] asked.
+    /// We dialled them, as [`crate::Effect::Dial`] or [`crate::Effect::Punch`] asked.
     Outgoing,
 }
 
@@ -86,6 +89,8 @@ pub struct NewPeer {
     pub addr: SocketAddr,
     /// Who dialled.
     pub direction: Direction,
+    /// Whether it is a uTP connection (BEP 29) rather than TCP.
+    pub utp: bool,
     /// The other end's peer id.
     pub peer_id: PeerId,
     /// What the other end can do.

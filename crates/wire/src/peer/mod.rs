@@ -1,4 +1,4 @@
-//! The peer protocol: handshake and messages (BEP 3, 5, 6, 9, 10, 11, 20, 21, 52).
+//! The peer protocol: handshake and messages (BEP 3, 5, 6, 9, 10, 11, 20, 21, 52, 55).
 //!
 //! | module | what it reads and writes |
 //! | --- | --- |
@@ -8,6 +8,7 @@
 //! | [`extension`] | the handshake of the extension protocol |
 //! | [`ut_metadata`] | requests for the info dictionary, and the answers |
 //! | [`ut_pex`] | peers that peers tell of |
+//! | [`ut_holepunch`] | peers that are brought together through their NATs |
 //! | [`hashes`] | requests for parts of the hash trees of v2 torrents |
 //! | [`client`] | the client and version a peer id speaks of |
 
@@ -17,5 +18,6 @@ pub mod frame;
 pub mod handshake;
 pub mod hashes;
 pub mod message;
+pub mod ut_holepunch;
 pub mod ut_metadata;
 pub mod ut_pex;

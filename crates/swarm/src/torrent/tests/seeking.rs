@@ -77,6 +77,7 @@ fn a_private_torrent_is_never_sought_and_learns_nothing_from_outside() {
     let new = NewPeer {
         addr: SocketAddr::from(([80, 2, 1, 1], 6881)),
         direction: Direction::Incoming,
+        utp: false,
         peer_id: PeerId([7; 20]),
         reserved: DHT,
     };

@@ -1,0 +1,288 @@
+//! What is measured, and how.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`transfer`] | downloads and seeds, with a warm and a cold cache |
+//! | [`data`] | checks data and makes torrents of it, without a network |
+//! | [`many`] | loads many small torrents and leaves them alone |
+
+mod data;
+mod many;
+mod transfer;
+
+use crate::args::TransfersArgs;
+use crate::clients::{Client, Job, Programs, can_create};
+use crate::network::Network;
+use crate::payload::{Library, Payload, Shape, Spec};
+use crate::peers::tracker::Tracker;
+use crate::process::{Program, Spent};
+use crate::report::json::{Group, Sample};
+use crate::units::{self, GIB, KIB, MIB};
+use anyhow::{Context, Result};
+use samara_wire::metainfo::create::Version;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Seeding moves this many times the payload: it is quick.
+const SEED_TIMES: u64 = 4;
+
+/// No transfer may take longer.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// What a client has to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Download from so many synthetic seeds.
+    Download(u8),
+    /// Seed to so many synthetic leeches.
+    Seed(u8),
+    /// Seed to one leech, once over, what is on the disk only.
+    SeedCold,
+    /// Hash what is there.
+    Check,
+    /// Make a torrent.
+    Create,
+    /// Load so many small torrents.
+    Many(u32),
+}
+
+/// One line of the tables.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    /// Its name on the command line and in JSON.
+    pub(crate) id: String,
+    /// Its name in tables.
+    pub(crate) title: String,
+    /// Which table it belongs to.
+    pub(crate) group: Group,
+    kind: Kind,
+    spec: Spec,
+}
+
+impl Scenario {
+    /// All of a run, in order.
+    pub(crate) fn all(args: &TransfersArgs) -> Vec<Self> {
+        let base =
+            Spec { len: args.size(), piece_len: 1 << 20, shape: Shape::One, version: Version::V1 };
+        let mut all = Vec::new();
+        for &n in &args.peers {
+            let title = format!("download, {}", count(n.into(), "seed"));
+            all.push(Self::new(
+                &format!("download-{n}"),
+                &title,
+                Group::Main,
+                Kind::Download(n),
+                base,
+            ));
+        }
+        for &n in &args.peers {
+            let kind = Kind::Seed(n);
+            let title =
+                format!("seed, {}", count(n.into(), if n == 1 { "leech" } else { "leeche" }));
+            all.push(Self::new(&format!("seed-{n}"), &title, Group::Main, kind, base));
+        }
+        all.push(Self::new("seed-cold", "seed, cold cache", Group::Main, Kind::SeedCold, base));
+        all.push(Self::new("check", "check", Group::Main, Kind::Check, base));
+        for (name, version) in
+            [("v1", Version::V1), ("v2", Version::V2), ("hybrid", Version::Hybrid)]
+        {
+            let spec = Spec { version, ..base };
+            let title = format!("create {name}");
+            all.push(Self::new(&format!("create-{name}"), &title, Group::Main, Kind::Create, spec));
+        }
+        all.extend(Self::variants(base));
+        let n = args.torrents();
+        let title = format!("{n} torrents of 64 KiB");
+        all.push(Self::new("many", &title, Group::Many, Kind::Many(n), base));
+        all.retain(|s| args.only.is_empty() || args.only.iter().any(|o| s.id.starts_with(o)));
+        all
+    }
+
+    /// The same work on other shapes of data, against tuning for one.
+    fn variants(base: Spec) -> Vec<Self> {
+        // At most 2^14 pieces of the smallest size, or making the torrent takes longer than the transfer.
+        let small = Spec { piece_len: 16 << 10, len: base.len.min(GIB / 4), ..base };
+        let large = Spec { piece_len: 16 << 20, ..base };
+        let files = Spec { piece_len: 256 << 10, shape: Shape::Many(1000), ..base };
+        let v2 = Spec { version: Version::V2, ..base };
+        let variant =
+            |id: &str, title: &str, kind, spec| Self::new(id, title, Group::Variants, kind, spec);
+        vec![
+            variant(
+                "download-pieces-16k",
+                "download, pieces of 16 KiB, 5 seeds",
+                Kind::Download(5),
+                small,
+            ),
+            variant(
+                "download-pieces-16m",
+                "download, pieces of 16 MiB, 5 seeds",
+                Kind::Download(5),
+                large,
+            ),
+            variant("download-files", "download, 1000 files, 5 seeds", Kind::Download(5), files),
+            variant("seed-pieces-16k", "seed, pieces of 16 KiB, 5 leeches", Kind::Seed(5), small),
+            variant("seed-pieces-16m", "seed, pieces of 16 MiB, 5 leeches", Kind::Seed(5), large),
+            variant("seed-files", "seed, 1000 files, 5 leeches", Kind::Seed(5), files),
+            variant("check-files", "check, 1000 files", Kind::Check, files),
+            variant("check-v2", "check, v2", Kind::Check, v2),
+        ]
+    }
+
+    fn new(id: &str, title: &str, group: Group, kind: Kind, spec: Spec) -> Self {
+        Self { id: id.to_owned(), title: title.to_owned(), group, kind, spec }
+    }
+
+    /// What moves, for the report.
+    pub(crate) fn describe(&self) -> String {
+        match self.kind {
+            Kind::Many(n) => format!("{n} single files of 64 KiB, pieces of 16 KiB, no tracker"),
+            Kind::Seed(_) => format!("{}, {SEED_TIMES} times", self.spec.describe()),
+            _ => self.spec.describe(),
+        }
+    }
+
+    /// Whether `client` takes part: variants are for the engines that can do all of them, the rest for who can.
+    pub(crate) fn takes(&self, client: Client) -> bool {
+        let v2 = self.spec.version != Version::V1;
+        match (self.kind, client) {
+            (Kind::Create, _) => can_create(client, self.spec.version),
+            (_, Client::Mktorrent) => false,
+            (Kind::Many(_), Client::Aria2) => false,
+            (_, Client::Rqbit | Client::Aria2) => !v2 && self.group != Group::Variants,
+            _ => true,
+        }
+    }
+
+    /// How often it is measured when `rounds` are wanted: fewer times where one takes long, or is but a variant.
+    pub(crate) fn rounds(&self, rounds: u32) -> u32 {
+        if self.group == Group::Main { rounds } else { rounds.min(3) }
+    }
+
+    /// Lets every client do it in every round, in turns; `done` gets each sample.
+    pub(crate) fn run(
+        &self,
+        bench: &Bench<'_>,
+        rounds: u32,
+        mut done: impl FnMut(u32, Client, &Sample),
+    ) -> Result<()> {
+        let ground = Ground::make(self, bench)?;
+        let clients: Vec<Client> =
+            bench.programs.clients().map(|(client, _)| client).filter(|c| self.takes(*c)).collect();
+        for round in 0..rounds {
+            // Another one begins each round, so that nobody always follows the same one.
+            for i in 0..clients.len() {
+                let client = clients[(i + round as usize) % clients.len()];
+                let sample = self.sample(bench, &ground, client);
+                let sample = sample.with_context(|| format!("{}, {}", self.id, client.name()))?;
+                done(round, client, &sample);
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(&self, bench: &Bench<'_>, ground: &Ground, client: Client) -> Result<Sample> {
+        let turn = Turn::new(bench, client)?;
+        match (ground, self.kind) {
+            (Ground::Payload(payload), Kind::Download(seeds)) => {
+                transfer::download(&turn, payload, seeds)
+            }
+            (Ground::Payload(payload), Kind::Seed(leeches)) => {
+                transfer::seed(&turn, payload, leeches, SEED_TIMES)
+            }
+            (Ground::Payload(payload), Kind::SeedCold) => transfer::seed_cold(&turn, payload),
+            (Ground::Payload(payload), Kind::Check) => data::check(&turn, payload),
+            (Ground::Payload(payload), _) => data::create(&turn, payload, self.spec),
+            (Ground::Library(library), _) => many::load(&turn, library, bench.idle),
+        }
+    }
+}
+
+/// `1 seed`, `50 seeds`.
+fn count(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// What all scenarios of a run share.
+pub(crate) struct Bench<'a> {
+    pub(crate) network: Network,
+    pub(crate) programs: &'a Programs,
+    pub(crate) tracker: &'a Tracker,
+    /// The temporary directory.
+    pub(crate) directory: PathBuf,
+    /// How long the idle CPU of many torrents is watched.
+    pub(crate) idle: Duration,
+}
+
+/// The data of a scenario.
+enum Ground {
+    Payload(Payload),
+    Library(Library),
+}
+
+impl Ground {
+    fn make(scenario: &Scenario, bench: &Bench<'_>) -> Result<Self> {
+        Ok(match scenario.kind {
+            Kind::Many(n) => Self::Library(Library::make(&bench.directory, n)?),
+            _ => Self::Payload(Payload::make(
+                &bench.directory,
+                scenario.spec,
+                &bench.tracker.announce,
+            )?),
+        })
+    }
+}
+
+/// One client's turn: a fresh directory that is its home, and an address.
+struct Turn<'a> {
+    bench: &'a Bench<'a>,
+    client: Client,
+    at: SocketAddrV4,
+    /// Removed with everything in it when the turn is over.
+    home: tempfile::TempDir,
+}
+
+impl<'a> Turn<'a> {
+    fn new(bench: &'a Bench<'a>, client: Client) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix(client.name()).tempdir_in(&bench.directory)?;
+        Ok(Self { bench, client, at: bench.network.free_port()?, home })
+    }
+
+    fn start(&self, job: Job<'_>) -> Result<Program> {
+        let command = self.bench.programs.command(self.client, job, self.at);
+        let command = command.context("it cannot do that")?;
+        Program::start(self.client.name(), command, self.home.path())
+    }
+}
+
+impl Sample {
+    fn new(spent: Spent, bytes: u64) -> Self {
+        Self {
+            bytes,
+            seconds: spent.seconds,
+            cpu_user_s: spent.cpu.user_s,
+            cpu_system_s: spent.cpu.system_s,
+            peak_anon_bytes: spent.peak_anon,
+            many: None,
+        }
+    }
+
+    /// For the line on stderr.
+    pub(crate) fn describe(&self) -> String {
+        let anon = units::in_units_of(MIB, self.peak_anon_bytes);
+        match &self.many {
+            Some(many) => format!(
+                "{:.2} s, {:.1} KiB each, {:.2} % idle",
+                self.seconds,
+                units::in_units_of(KIB, self.peak_anon_bytes) / f64::from(many.torrents),
+                many.idle_cpu * 100.0
+            ),
+            None => format!(
+                "{:.2} CPU s/GiB, {:.0} MiB/s, {anon:.0} MiB",
+                self.cpu_per_gib(),
+                self.mib_per_s()
+            ),
+        }
+    }
+}

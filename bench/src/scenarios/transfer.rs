@@ -1,0 +1,73 @@
+//! Downloads from synthetic seeds, and seeding to synthetic leeches.
+
+use super::{LIMIT, Turn};
+use crate::clients::Job;
+use crate::payload::Payload;
+use crate::peers::seeds::Seeds;
+use crate::peers::{auditor, leeches};
+use crate::process::{Program, Spent};
+use crate::report::json::Sample;
+use anyhow::{Result, ensure};
+
+/// Downloads the payload. What counts begins with the first request and ends when the program has ended, everything written.
+pub(super) fn download(turn: &Turn<'_>, payload: &Payload, seeds: u8) -> Result<Sample> {
+    let into = turn.home.path().join("downloads");
+    std::fs::create_dir(&into)?;
+    let seeds = Seeds::start(turn.bench.network, payload, seeds)?;
+    turn.bench.tracker.name(&seeds.addresses);
+    let program = turn.start(Job::Download { torrent: &payload.torrent, into: &into })?;
+    let spent = program.finish(LIMIT, |_| seeds.first_request())?;
+    turn.bench.tracker.name(&[]);
+    let (sent, wanted) = (seeds.sent(), payload.info.total_len());
+    ensure!(sent >= wanted, "only {sent} of {wanted} bytes were fetched from the seeds");
+    seeds.stop()?;
+    payload.compare(&into)?;
+    Ok(Sample::new(spent, wanted))
+}
+
+/// Seeds the payload `times` times over. What counts begins when the client has all of it, and has shown it to the auditor.
+pub(super) fn seed(turn: &Turn<'_>, payload: &Payload, leeches: u8, times: u64) -> Result<Sample> {
+    let program = ready(turn, payload)?;
+    serve(turn, program, payload, leeches, payload.info.total_len() * times)
+}
+
+/// Seeds the payload once, to one leech, from the disk: nothing of it is in the page cache when it begins.
+pub(super) fn seed_cold(turn: &Turn<'_>, payload: &Payload) -> Result<Sample> {
+    let program = ready(turn, payload)?;
+    payload.drop_from_cache()?;
+    serve(turn, program, payload, 1, payload.info.total_len())
+}
+
+/// A client that has found all of the payload in place and sends what is right.
+fn ready(turn: &Turn<'_>, payload: &Payload) -> Result<Program> {
+    let job = Job::Seed { torrent: &payload.torrent, data: &payload.data };
+    let program = turn.start(job)?;
+    let auditor = turn.bench.network.ours();
+    auditor::wait_ready(auditor, turn.at, &payload.info, LIMIT, || program.alive())?;
+    auditor::audit(auditor, turn.at, payload)?;
+    Ok(program)
+}
+
+fn serve(
+    turn: &Turn<'_>,
+    mut program: Program,
+    payload: &Payload,
+    leeches: u8,
+    goal: u64,
+) -> Result<Sample> {
+    program.take_peak();
+    let before = program.cpu()?;
+    let network = turn.bench.network;
+    let leeched = leeches::run(network, payload, turn.at, leeches, goal, || {
+        program.look();
+    });
+    let leeched = match leeched {
+        Ok(leeched) => leeched,
+        Err(error) => return Err(error.context(format!("its output:{}", program.tail()))),
+    };
+    let cpu = program.cpu()? - before;
+    program.alive()?;
+    let peak_anon = program.take_peak();
+    let spent = Spent { cpu, seconds: leeched.time.as_secs_f64(), peak_anon };
+    Ok(Sample::new(spent, leeched.bytes))
+}

@@ -37,7 +37,7 @@ impl Sub for Cpu {
 pub(crate) struct Spent {
     /// CPU time.
     pub(crate) cpu: Cpu,
-    /// Seconds on the clock.
+    /// Seconds on the clock, to the end of the program.
     pub(crate) seconds: f64,
     /// The most memory of its own (`RssAnon`) that was seen, in bytes.
     pub(crate) peak_anon: u64,

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What `libtorrent.py` is made of.
-const SCRIPT: &str = include_str!("libtorrent.py");
+/// What `libtorrent_client.py` is made of.
+const SCRIPT: &str = include_str!("libtorrent_client.py");
 
 /// Where docs/testing.md and CI put a Python with libtorrent, below the user's home.
 const PYTHONS: [&str; 2] = [".cache/samara-interop/bin/python", ".cache/samara-ci/venv/bin/python"];
@@ -38,7 +38,7 @@ impl Programs {
         directory: &Path,
         missing: &mut Vec<String>,
     ) -> Result<Self> {
-        let script = directory.join("libtorrent.py");
+        let script = directory.join("libtorrent_client.py");
         fs::write(&script, SCRIPT)?;
         let mut found = BTreeMap::new();
         for &client in &args.clients {

@@ -1,4 +1,4 @@
-//! Which programs there are, and every option that each is run with: all of them stand in [`Programs::command`] and `libtorrent.py`.
+//! Which programs there are, and every option that each is run with: all of them stand in [`Programs::command`] and `libtorrent_client.py`.
 //!
 //! The settings are those that a user gets who sets nothing, but for three things. Nobody looks for peers by other ways than the
 //! tracker, as there are none in the network of a benchmark. Each listens where it is told to, so that the synthetic leeches find it.
@@ -110,7 +110,7 @@ impl Programs {
         command
     }
 
-    /// The rest of its settings stand in `libtorrent.py`.
+    /// The rest of its settings stand in `libtorrent_client.py`.
     fn libtorrent(&self, job: Job<'_>, at: SocketAddrV4) -> Command {
         let mut command = Command::new(self.path(Client::Libtorrent));
         command.arg(self.script());
@@ -207,7 +207,7 @@ fn with(mut command: Command, arguments: &[&Path]) -> Command {
     command
 }
 
-/// The option of `samara create`; libtorrent.py takes it without the dashes.
+/// The option of `samara create`; libtorrent_client.py takes it without the dashes.
 const fn flag(version: Version) -> &'static str {
     match version {
         Version::V1 => "--v1",

@@ -16,10 +16,10 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most requests of one client that wait. More is a flood, and the connection ends.
 const MAX_REQUESTS: usize = 4096;
@@ -33,13 +33,21 @@ pub(crate) struct Seeds {
     /// Where they listen.
     pub(crate) addresses: Vec<SocketAddrV4>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    thread: Option<JoinHandle<io::Result<Seeded>>>,
+}
+
+/// What the seeds of a transfer sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seeded {
+    /// Payload, in bytes.
+    pub(crate) bytes: u64,
+    /// From the first request to the last byte sent.
+    pub(crate) time: Duration,
 }
 
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    sent: AtomicU64,
     first_request: OnceLock<Instant>,
 }
 
@@ -66,6 +74,8 @@ impl Seeds {
             listeners,
             peers: Vec::new(),
             shared: Arc::clone(&shared),
+            sent: 0,
+            last: Instant::now(),
         };
         let thread =
             std::thread::Builder::new().name("seeds".into()).spawn(move || seeding.run())?;
@@ -77,20 +87,15 @@ impl Seeds {
         self.shared.first_request.get().copied()
     }
 
-    /// Payload that was sent so far, in bytes.
-    pub(crate) fn sent(&self) -> u64 {
-        self.shared.sent.load(Ordering::Relaxed)
-    }
-
-    /// Ends them, and says whether all went well.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    /// Ends them, and says what they did.
+    pub(crate) fn stop(mut self) -> Result<Seeded> {
         self.end().context("the synthetic seeds failed")
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    fn end(&mut self) -> io::Result<Seeded> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let thread = self.thread.take();
-        thread.map_or(Ok(()), |t| t.join().unwrap_or_else(|_| Err(io::Error::other("a panic"))))
+        let thread = self.thread.take().ok_or_else(|| io::Error::other("they have ended"))?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("a panic")))
     }
 }
 
@@ -109,6 +114,9 @@ struct Seeding {
     /// Connections; a place is empty once its connection has ended.
     peers: Vec<Option<Peer>>,
     shared: Arc<Shared>,
+    /// Payload sent so far, in bytes, and when the last of it was.
+    sent: u64,
+    last: Instant,
 }
 
 struct Peer {
@@ -121,7 +129,7 @@ struct Peer {
 }
 
 impl Seeding {
-    fn run(&mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<Seeded> {
         for (listener, key) in self.listeners.iter().zip(0..) {
             let data = epoll::EventData::new_u64(key);
             epoll::add(&self.poll, listener, data, epoll::EventFlags::IN)?;
@@ -138,7 +146,8 @@ impl Seeding {
                 }
             }
         }
-        Ok(())
+        let first = self.shared.first_request.get().copied().unwrap_or(self.last);
+        Ok(Seeded { bytes: self.sent, time: self.last.saturating_duration_since(first) })
     }
 
     fn accept(&mut self, listener: usize) -> io::Result<()> {
@@ -161,12 +170,16 @@ impl Seeding {
     /// Does what there is to do for one connection. What is no plain BitTorrent ends it: a client that began with encryption comes back.
     fn serve(&mut self, at: usize, key: u64) {
         let Some(peer) = &mut self.peers[at] else { return };
+        let before = self.sent;
         let served = peer
             .read(&self.info, &self.shared)
-            .and_then(|()| peer.write(&self.info, &self.image, &self.shared))
+            .and_then(|()| peer.write(&self.info, &self.image, &mut self.sent))
             .and_then(|blocked| peer.link.wants_to_write(blocked, &self.poll, key));
         if served.is_err() {
             self.peers[at] = None;
+        }
+        if self.sent > before {
+            self.last = Instant::now();
         }
     }
 }
@@ -224,8 +237,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Sends until the stream is full, which gives true, or nothing is left.
-    fn write(&mut self, info: &Info, image: &File, shared: &Shared) -> io::Result<bool> {
+    /// Sends until the stream is full, which gives true, or nothing is left. Adds what it has sent to `sent`.
+    fn write(&mut self, info: &Info, image: &File, sent: &mut u64) -> io::Result<bool> {
         loop {
             let (offset, left) = &mut self.block;
             if !self.link.flush(*left > 0)? {
@@ -236,7 +249,7 @@ impl Peer {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(n) => {
                         *left -= n;
-                        shared.sent.fetch_add(n as u64, Ordering::Relaxed);
+                        *sent += n as u64;
                     }
                     Err(rustix::io::Errno::AGAIN) => return Ok(true),
                     Err(error) => return Err(error.into()),

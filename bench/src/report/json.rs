@@ -75,7 +75,11 @@ pub(crate) struct Measured {
 pub(crate) struct Sample {
     /// Payload that was moved, hashed or loaded.
     pub(crate) bytes: u64,
+    /// On the clock, while payload moved.
     pub(crate) seconds: f64,
+    /// Of a download: from the first request to the end of the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until_end_s: Option<f64>,
     pub(crate) cpu_user_s: f64,
     pub(crate) cpu_system_s: f64,
     /// `RssAnon` at its peak; of many torrents, while idle.
@@ -241,6 +245,7 @@ pub(crate) mod tests {
             cpu_user_s: cpu / 2.0,
             cpu_system_s: cpu / 2.0,
             peak_anon_bytes: 8 * MIB,
+            until_end_s: None,
             many: None,
         }
     }

@@ -42,7 +42,7 @@ fn work(turn: &Turn<'_>, job: Job<'_>) -> Result<Spent> {
     Ok(Spent { cpu, seconds: own.seconds, ..whole })
 }
 
-/// What `libtorrent.py` prints.
+/// What `libtorrent_client.py` prints.
 #[derive(Deserialize)]
 struct Own {
     seconds: f64,

@@ -91,7 +91,7 @@ impl Scenario {
             let title = format!("create {name}");
             all.push(Self::new(&format!("create-{name}"), &title, Group::Main, Kind::Create, spec));
         }
-        all.extend(Self::variants(base));
+        all.extend(Self::variants(base, if args.quick { 100 } else { 1000 }));
         let n = args.torrents();
         let title = format!("{n} torrents of 64 KiB");
         all.push(Self::new("many", &title, Group::Many, Kind::Many(n), base));
@@ -100,11 +100,11 @@ impl Scenario {
     }
 
     /// The same work on other shapes of data, against tuning for one.
-    fn variants(base: Spec) -> Vec<Self> {
+    fn variants(base: Spec, count: u16) -> Vec<Self> {
         // At most 2^14 pieces of the smallest size, or making the torrent takes longer than the transfer.
         let small = Spec { piece_len: 16 << 10, len: base.len.min(GIB / 4), ..base };
         let large = Spec { piece_len: 16 << 20, ..base };
-        let files = Spec { piece_len: 256 << 10, shape: Shape::Many(1000), ..base };
+        let files = Spec { piece_len: 256 << 10, shape: Shape::Many(count), ..base };
         let v2 = Spec { version: Version::V2, ..base };
         let variant =
             |id: &str, title: &str, kind, spec| Self::new(id, title, Group::Variants, kind, spec);
@@ -121,11 +121,16 @@ impl Scenario {
                 Kind::Download(5),
                 large,
             ),
-            variant("download-files", "download, 1000 files, 5 seeds", Kind::Download(5), files),
+            variant(
+                "download-files",
+                &format!("download, {count} files, 5 seeds"),
+                Kind::Download(5),
+                files,
+            ),
             variant("seed-pieces-16k", "seed, pieces of 16 KiB, 5 leeches", Kind::Seed(5), small),
             variant("seed-pieces-16m", "seed, pieces of 16 MiB, 5 leeches", Kind::Seed(5), large),
-            variant("seed-files", "seed, 1000 files, 5 leeches", Kind::Seed(5), files),
-            variant("check-files", "check, 1000 files", Kind::Check, files),
+            variant("seed-files", &format!("seed, {count} files, 5 leeches"), Kind::Seed(5), files),
+            variant("check-files", &format!("check, {count} files"), Kind::Check, files),
             variant("check-v2", "check, v2", Kind::Check, v2),
         ]
     }
@@ -264,6 +269,7 @@ impl Sample {
             cpu_user_s: spent.cpu.user_s,
             cpu_system_s: spent.cpu.system_s,
             peak_anon_bytes: spent.peak_anon,
+            until_end_s: None,
             many: None,
         }
     }

@@ -9,7 +9,8 @@ use crate::process::{Program, Spent};
 use crate::report::json::Sample;
 use anyhow::{Result, ensure};
 
-/// Downloads the payload. What counts begins with the first request and ends when the program has ended, everything written.
+/// Downloads the payload. CPU time counts from the first request to the end of the program, everything written; the rate is that at which
+/// the seeds sent, since some programs look but once a second whether they are done.
 pub(super) fn download(turn: &Turn<'_>, payload: &Payload, seeds: u8) -> Result<Sample> {
     let into = turn.home.path().join("downloads");
     std::fs::create_dir(&into)?;
@@ -18,11 +19,11 @@ pub(super) fn download(turn: &Turn<'_>, payload: &Payload, seeds: u8) -> Result<
     let program = turn.start(Job::Download { torrent: &payload.torrent, into: &into })?;
     let spent = program.finish(LIMIT, |_| seeds.first_request())?;
     turn.bench.tracker.name(&[]);
-    let (sent, wanted) = (seeds.sent(), payload.info.total_len());
-    ensure!(sent >= wanted, "only {sent} of {wanted} bytes were fetched from the seeds");
-    seeds.stop()?;
+    let (seeded, wanted) = (seeds.stop()?, payload.info.total_len());
+    ensure!(seeded.bytes >= wanted, "only {} of {wanted} bytes were fetched", seeded.bytes);
     payload.compare(&into)?;
-    Ok(Sample::new(spent, wanted))
+    let transfer = Spent { seconds: seeded.time.as_secs_f64(), ..spent };
+    Ok(Sample { until_end_s: Some(spent.seconds), ..Sample::new(transfer, wanted) })
 }
 
 /// Seeds the payload `times` times over. What counts begins when the client has all of it, and has shown it to the auditor.

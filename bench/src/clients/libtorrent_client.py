@@ -1,8 +1,8 @@
 """libtorrent under test, driven through its Python module. Its settings are the defaults but for what is said below.
 
-usage: libtorrent.py download|seed|check TORRENT DIRECTORY ADDRESS PORT
-       libtorrent.py create v1|v2|hybrid PIECE_LENGTH PATH OUTPUT
-       libtorrent.py many LIST DIRECTORY ADDRESS PORT       LIST: a file with the path of a torrent on each line
+usage: libtorrent_client.py download|seed|check TORRENT DIRECTORY ADDRESS PORT
+       libtorrent_client.py create v1|v2|hybrid PIECE_LENGTH PATH OUTPUT
+       libtorrent_client.py many LIST DIRECTORY ADDRESS PORT       LIST: a file with the path of a torrent on each line
 
 `download`, `check` and `create` end when the work is done, the others never.
 `check` and `create` print one JSON line: what the work itself took, without the start of Python.

@@ -1,6 +1,6 @@
 //! Leeches that ask for every piece in turn and let the kernel throw away what they get, all of them on one thread.
 //!
-//! Each takes the next piece of an order that all share and asks for its blocks one after the other, so many at a time that the client
+//! Of a client that seeds each takes the next piece of an order that all share and asks for its blocks one after the other, so many at a time that the client
 //! under test always has something to do. What comes must have been asked for; whether its bytes are right is the [`super::auditor`]'s
 //! question, since these never see them.
 
@@ -9,8 +9,9 @@ use super::seeds::NAP;
 use crate::interrupt;
 use crate::network::Network;
 use crate::payload::{self, Payload};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rustix::event::epoll;
+use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketType};
 use samara_wire::id::{BlockRef, PieceIndex};
 use samara_wire::layout::PieceLayout;
@@ -21,6 +22,7 @@ use samara_wire::peer::message::{Message, PIECE_HEADER_LEN};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Requests that each leech keeps with the client: 2 MiB of blocks, and below what any client takes.
@@ -51,62 +53,126 @@ pub(crate) fn run(
     goal: u64,
     mut look: impl FnMut(),
 ) -> Result<Leeched> {
-    let info = &payload.info;
-    let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let mut supply = Supply::new(info.layout());
-    let mut peers = Vec::new();
-    for i in 0..count {
-        let stream =
-            connect(network.leech(i), client).context("a synthetic leech cannot connect")?;
-        let mut link = Link::new(stream, &poll, i.into())?;
-        let hello = super::handshake(info.hashes().wire(), network.leech(i));
-        link.outbox().extend_from_slice(&hello);
-        link.flush(false)?;
-        peers.push(Some(Peer::new(link, info.layout().count())));
-    }
-    let mut nowhere = vec![0; NOWHERE];
-    let mut events = Vec::with_capacity(256);
+    let order = payload::mixed_order(payload.info.layout().count());
+    let mut leeches =
+        Leeches::connect(network, payload, client, count, Wish::All { order, next: 0 })
+            .context("a synthetic leech cannot connect")?;
     let (mut first, mut looked) = (None, Instant::now());
     let mut last = looked;
-    while supply.received < goal {
+    while leeches.supply.received < goal {
         interrupt::check()?;
-        epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), Some(&NAP))?;
+        let before = leeches.supply.received;
+        leeches.step()?;
         let now = Instant::now();
         if now - looked >= Duration::from_millis(10) {
             look();
             looked = now;
         }
-        if events.is_empty() && now - last > PATIENCE {
-            bail!("the client sent nothing for {PATIENCE:?}: {} of {goal} bytes", supply.received);
+        let received = leeches.supply.received;
+        if received > before {
+            last = now;
+            first.get_or_insert(now);
         }
-        let before = supply.received;
+        if now - last > PATIENCE {
+            bail!("the client sent nothing for {PATIENCE:?}: {received} of {goal} bytes");
+        }
+        if leeches.all_gone() {
+            break;
+        }
+    }
+    if let Some(why) = leeches.supply.complaint {
+        bail!("the client dropped a leech, or made it go: {why}");
+    }
+    let time = first.map(|first| last - first).unwrap_or_default();
+    Ok(Leeched { bytes: leeches.supply.received, time })
+}
+
+/// Takes from a client that downloads what it says it has, with `count` leeches, until `stop` or until it ends. Returns the bytes that
+/// came.
+pub(crate) fn follow(
+    network: Network,
+    payload: &Payload,
+    client: SocketAddrV4,
+    count: u8,
+    stop: &AtomicBool,
+) -> Result<u64> {
+    let mut received = 0;
+    while count > 0 && !stop.load(Ordering::Relaxed) {
+        // It does not listen yet, or turns everybody away while it starts.
+        let Ok(mut leeches) = Leeches::connect(network, payload, client, count, Wish::Announced)
+        else {
+            std::thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        while !stop.load(Ordering::Relaxed) && !leeches.all_gone() {
+            leeches.step()?;
+        }
+        received += leeches.supply.received;
+        match leeches.supply.complaint {
+            Some(why) if why.kind() == io::ErrorKind::Other => return Err(why.into()),
+            _ => {}
+        }
+    }
+    Ok(received)
+}
+
+/// Leeches of one client, on one thread.
+struct Leeches<'a> {
+    info: &'a Info,
+    poll: OwnedFd,
+    /// Those that the client has not dropped.
+    peers: Vec<Option<Peer>>,
+    supply: Supply<'a>,
+    nowhere: Vec<u8>,
+    events: Vec<epoll::Event>,
+}
+
+impl<'a> Leeches<'a> {
+    fn connect(
+        network: Network,
+        payload: &'a Payload,
+        client: SocketAddrV4,
+        count: u8,
+        wish: Wish,
+    ) -> io::Result<Self> {
+        let info = &payload.info;
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut peers = Vec::new();
+        for i in 0..count {
+            let stream = connect(network.leech(i), client)?;
+            let mut link = Link::new(stream, &poll, i.into())?;
+            let hello = super::handshake(info.hashes().wire(), network.leech(i));
+            link.outbox().extend_from_slice(&hello);
+            link.flush(false)?;
+            peers.push(Some(Peer::new(link, info.layout().count())));
+        }
+        let supply = Supply { layout: info.layout(), wish, received: 0, complaint: None };
+        let (nowhere, events) = (vec![0; NOWHERE], Vec::with_capacity(256));
+        Ok(Self { info, poll, peers, supply, nowhere, events })
+    }
+
+    fn all_gone(&self) -> bool {
+        self.peers.iter().all(Option::is_none)
+    }
+
+    /// Waits for something to happen, not for long, and deals with it. The share of a leech that is dropped goes to the others.
+    fn step(&mut self) -> io::Result<()> {
+        let Self { info, poll, peers, supply, nowhere, events } = self;
+        epoll::wait(&*poll, rustix::buffer::spare_capacity(events), Some(&NAP))?;
         for event in events.drain(..) {
             let key = event.data.u64();
-            let place = &mut peers[usize::try_from(key)?];
+            let place = &mut peers[usize::try_from(key).map_err(io::Error::other)?];
             let Some(peer) = place else { continue };
-            match peer.handle(info, &mut supply, &mut nowhere) {
-                Ok(blocked) => peer.link.wants_to_write(blocked, &poll, key)?,
+            match peer.handle(info, supply, nowhere) {
+                Ok(blocked) => peer.link.wants_to_write(blocked, poll, key)?,
                 Err(error) => {
-                    // Its share goes to the others; a client that drops all of its peers fails below.
-                    supply.complain(&error);
+                    supply.complaint.get_or_insert(error);
                     *place = None;
                 }
             }
         }
-        if supply.received > before {
-            last = now;
-            first.get_or_insert(now);
-        }
-        if peers.iter().all(Option::is_none) {
-            let why = supply.complaint.take();
-            return Err(why.map_or_else(|| anyhow!("no leech is left"), |w| anyhow!("{w}")));
-        }
+        Ok(())
     }
-    if let Some(why) = supply.complaint {
-        bail!("the client dropped a leech, or made it go: {why}");
-    }
-    let time = first.map(|first| last - first).unwrap_or_default();
-    Ok(Leeched { bytes: supply.received, time })
 }
 
 /// Connects from an address of our own.
@@ -117,31 +183,22 @@ pub(super) fn connect(from: Ipv4Addr, to: SocketAddrV4) -> io::Result<TcpStream>
     Ok(TcpStream::from(socket))
 }
 
-/// What all leeches share: which piece comes next, and how much has come.
-struct Supply<'a> {
-    layout: &'a PieceLayout,
-    order: Vec<PieceIndex>,
-    next: usize,
-    received: u64,
-    complaint: Option<String>,
+/// Which pieces leeches ask for.
+enum Wish {
+    /// All in this order, and then again; each goes to one of them.
+    All { order: Vec<PieceIndex>, next: usize },
+    /// Each asks for every piece that the client announces to it.
+    Announced,
 }
 
-impl<'a> Supply<'a> {
-    fn new(layout: &'a PieceLayout) -> Self {
-        let order = payload::mixed_order(layout.count());
-        Self { layout, order, next: 0, received: 0, complaint: None }
-    }
-
-    /// The next piece; after the last the first again.
-    fn next_piece(&mut self) -> PieceIndex {
-        let piece = self.order[self.next];
-        self.next = (self.next + 1) % self.order.len();
-        piece
-    }
-
-    fn complain(&mut self, error: &io::Error) {
-        self.complaint.get_or_insert_with(|| error.to_string());
-    }
+/// What all leeches share.
+struct Supply<'a> {
+    layout: &'a PieceLayout,
+    wish: Wish,
+    /// Payload, in bytes.
+    received: u64,
+    /// Why the first of those that are gone is gone.
+    complaint: Option<io::Error>,
 }
 
 struct Peer {
@@ -152,6 +209,8 @@ struct Peer {
     /// The piece being asked for, and its next block.
     piece: Option<(PieceIndex, u32)>,
     asked: VecDeque<BlockRef>,
+    /// Pieces that the client has announced and that were not asked for.
+    announced: VecDeque<PieceIndex>,
     /// What is left of the block that is coming.
     payload: usize,
     /// How many bytes the inbox may hold: those of the next message, or of a header.
@@ -167,6 +226,7 @@ impl Peer {
             unchoked: false,
             piece: None,
             asked: VecDeque::with_capacity(PIPELINE),
+            announced: VecDeque::new(),
             payload: 0,
             limit: HANDSHAKE_LEN,
         }
@@ -239,16 +299,29 @@ impl Peer {
                 self.unchoked = false;
                 self.asked.clear();
             }
+            Frame::Message(Message::Have(piece)) => self.announced.push_back(piece),
             Frame::Message(_) | Frame::Unknown(_) => {}
         }
         Ok(true)
+    }
+
+    fn next_piece(&mut self, supply: &mut Supply<'_>) -> Option<PieceIndex> {
+        match &mut supply.wish {
+            Wish::Announced => self.announced.pop_front(),
+            Wish::All { order, next } => {
+                let piece = order[*next];
+                *next = (*next + 1) % order.len();
+                Some(piece)
+            }
+        }
     }
 
     fn ask(&mut self, supply: &mut Supply<'_>) -> io::Result<bool> {
         // A quarter of the pipeline at a time, so that one call carries many requests.
         if self.unchoked && self.asked.len() <= PIPELINE * 3 / 4 {
             while self.asked.len() < PIPELINE {
-                let (piece, index) = self.piece.unwrap_or_else(|| (supply.next_piece(), 0));
+                let next = self.piece.or_else(|| Some((self.next_piece(supply)?, 0)));
+                let Some((piece, index)) = next else { break };
                 let Some(block) = supply.layout.block(piece, index) else {
                     self.piece = None;
                     continue;

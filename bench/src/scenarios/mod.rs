@@ -35,6 +35,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub(crate) enum Kind {
     /// Download from so many synthetic seeds.
     Download(u8),
+    /// Download from so many synthetic seeds while so many leeches take what it has.
+    Mixed(u8, u8),
     /// Seed to so many synthetic leeches.
     Seed(u8),
     /// Seed to one leech, once over, what is on the disk only.
@@ -127,6 +129,7 @@ impl Scenario {
                 Kind::Download(5),
                 files,
             ),
+            variant("mixed", "download from 5 seeds, seed to 5 leeches", Kind::Mixed(5, 5), base),
             variant("seed-pieces-16k", "seed, pieces of 16 KiB, 5 leeches", Kind::Seed(5), small),
             variant("seed-pieces-16m", "seed, pieces of 16 MiB, 5 leeches", Kind::Seed(5), large),
             variant("seed-files", &format!("seed, {count} files, 5 leeches"), Kind::Seed(5), files),
@@ -191,7 +194,10 @@ impl Scenario {
         let turn = Turn::new(bench, client)?;
         match (ground, self.kind) {
             (Ground::Payload(payload), Kind::Download(seeds)) => {
-                transfer::download(&turn, payload, seeds)
+                transfer::download(&turn, payload, seeds, 0)
+            }
+            (Ground::Payload(payload), Kind::Mixed(seeds, leeches)) => {
+                transfer::download(&turn, payload, seeds, leeches)
             }
             (Ground::Payload(payload), Kind::Seed(leeches)) => {
                 transfer::seed(&turn, payload, leeches, SEED_TIMES)

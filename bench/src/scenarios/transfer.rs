@@ -7,23 +7,40 @@ use crate::peers::seeds::Seeds;
 use crate::peers::{auditor, leeches};
 use crate::process::{Program, Spent};
 use crate::report::json::Sample;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Downloads the payload. CPU time counts from the first request to the end of the program, everything written; the rate is that at which
 /// the seeds sent, since some programs look but once a second whether they are done.
-pub(super) fn download(turn: &Turn<'_>, payload: &Payload, seeds: u8) -> Result<Sample> {
+///
+/// Meanwhile so many leeches, if any, take what the client announces; what they got counts as moved.
+pub(super) fn download(
+    turn: &Turn<'_>,
+    payload: &Payload,
+    seeds: u8,
+    leeches: u8,
+) -> Result<Sample> {
+    let network = turn.bench.network;
     let into = turn.home.path().join("downloads");
     std::fs::create_dir(&into)?;
-    let seeds = Seeds::start(turn.bench.network, payload, seeds)?;
+    let seeds = Seeds::start(network, payload, seeds)?;
     turn.bench.tracker.name(&seeds.addresses);
     let program = turn.start(Job::Download { torrent: &payload.torrent, into: &into })?;
-    let spent = program.finish(LIMIT, |_| seeds.first_request())?;
+    let stop = AtomicBool::new(false);
+    let (spent, taken) = std::thread::scope(|scope| {
+        let taking = scope.spawn(|| leeches::follow(network, payload, turn.at, leeches, &stop));
+        let spent = program.finish(LIMIT, |_| seeds.first_request());
+        stop.store(true, Ordering::Relaxed);
+        let taken = taking.join().unwrap_or_else(|_| bail!("a panic"));
+        spent.and_then(|spent| Ok((spent, taken.context("the synthetic leeches failed")?)))
+    })?;
     turn.bench.tracker.name(&[]);
     let (seeded, wanted) = (seeds.stop()?, payload.info.total_len());
     ensure!(seeded.bytes >= wanted, "only {} of {wanted} bytes were fetched", seeded.bytes);
+    ensure!(leeches == 0 || taken > 0, "the client gave nothing to the leeches");
     payload.compare(&into)?;
     let transfer = Spent { seconds: seeded.time.as_secs_f64(), ..spent };
-    Ok(Sample { until_end_s: Some(spent.seconds), ..Sample::new(transfer, wanted) })
+    Ok(Sample { until_end_s: Some(spent.seconds), ..Sample::new(transfer, wanted + taken) })
 }
 
 /// Seeds the payload `times` times over. What counts begins when the client has all of it, and has shown it to the auditor.

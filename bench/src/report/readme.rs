@@ -4,7 +4,7 @@ use super::json::{Group, Measured, Report};
 use super::markdown::{context, cpu_and_rate, table};
 use anyhow::{Context, Result};
 
-const BEGIN: &str = "<!-- bench: begin, written by `samara-bench readme` -->\n";
+const BEGIN: &str = "<!-- bench: begin -->\n";
 const END: &str = "<!-- bench: end -->\n";
 
 /// `readme` with the region between the marks written anew.

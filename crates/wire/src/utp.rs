@@ -2,7 +2,7 @@
 //!
 //! A packet is a header of 20 bytes, a chain of extensions, and payload. Of the extensions only the selective
 //! acknowledgement means something here; others are passed over, as the specification has it. That makes room for
-//! [`pad`], which fills a packet up without touching the stream it carries.
+//! [`encode_padded`], which fills a packet up without touching the stream it carries.
 
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,11 @@ impl External {
         self.decided
     }
 
+    /// It is known from elsewhere to be `ip`, until enough say otherwise. True if that is news.
+    pub fn know(&mut self, ip: IpAddr) -> bool {
+        self.decided.replace(ip) != Some(ip)
+    }
+
     /// `voter` says that we are at `ip`. Gives our address if that changed it.
     pub fn vote(&mut self, voter: SocketAddr, ip: IpAddr) -> Option<IpAddr> {
         if ip.is_ipv4() != voter.is_ipv4() || ip.is_unspecified() || ip.is_multicast() {

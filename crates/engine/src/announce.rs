@@ -11,10 +11,15 @@ const BOTH_TOLD: Duration = Duration::from_secs(2);
 
 impl ShardEnv {
     /// This shard's connections to trackers.
-    pub(crate) fn trackers(&self) -> &TrackerClient {
-        let make =
-            || TrackerClient::with_gate(&self.shared.config.bind, self.shared.announces.clone());
-        self.trackers.get_or_init(make)
+    pub(crate) fn trackers(&self) -> TrackerClient {
+        let binding = self.shared.network.binding();
+        let mut trackers = self.trackers.borrow_mut();
+        // Connections from addresses that are gone, or at an interface that came anew, are of no use.
+        if let Some(client) = trackers.as_ref().filter(|client| *client.binding() == binding) {
+            return client.clone();
+        }
+        let client = TrackerClient::with_gate(binding, self.shared.announces.clone());
+        trackers.insert(client).clone()
     }
 
     /// Makes one announce of a torrent that is just being added, when its turn has come.

@@ -13,7 +13,7 @@ use samara_disk::{PieceOutcome, StorageError};
 use samara_swarm::PeerKey;
 use samara_swarm::torrent::PeerStats;
 use samara_wire::id::{BlockRef, PieceIndex};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -33,6 +33,10 @@ pub(crate) enum ShardCommand {
     Incoming(TorrentId, Incoming),
     /// A magnet link to be resolved.
     Resolve(Box<crate::resolve::Job>),
+    /// How peers outside reach us has changed: our address there, if it is known.
+    Outside(Option<IpAddr>),
+    /// What the session is bound to is away, for this reason; or it is there, perhaps with other addresses.
+    Network(Option<Arc<str>>),
     /// Stop all torrents and end.
     Shutdown(oneshot::Sender<()>),
 }

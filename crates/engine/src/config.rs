@@ -1,10 +1,11 @@
 //! What a user of the engine chooses: plain data, bounded where it is used.
 
+use crate::network::Bind;
 use samara_disk::{Allocation, Storage};
 use samara_wire::metainfo::Metainfo;
 use samara_wire::mse::Policy;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use std::sync::Arc;
 pub struct SessionConfig {
     /// Port to listen on, TCP, IPv4 and IPv6. 0: the system chooses.
     pub port: u16,
-    /// Addresses to listen on and to connect from. Empty: all.
-    pub bind: Vec<IpAddr>,
+    /// Addresses and interfaces to listen on and to connect from; nothing leaves by others. Empty: all.
+    pub bind: Vec<Bind>,
     /// Network threads; each torrent lives on one of them.
     pub shards: usize,
     /// Threads that write, read and hash.
@@ -41,6 +42,8 @@ pub struct SessionConfig {
     pub dht: Option<DhtConfig>,
     /// Whether public torrents are announced to, and looked for on, the local network (BEP 14).
     pub local_discovery: bool,
+    /// Whether a gateway is asked to let peers outside connect to us: by PCP, NAT-PMP or UPnP.
+    pub port_mapping: bool,
 }
 
 /// How a session takes part in the DHT.
@@ -84,6 +87,7 @@ impl Default for SessionConfig {
             allocation: Allocation::Sparse,
             dht: Some(DhtConfig::default()),
             local_discovery: true,
+            port_mapping: true,
         }
     }
 }

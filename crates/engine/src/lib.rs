@@ -28,6 +28,9 @@ mod greet;
 mod limiter;
 mod listen;
 mod lsd;
+
+mod mapping;
+mod network;
 mod peer;
 pub mod probe;
 mod resolve;
@@ -47,6 +50,8 @@ mod udp;
 pub use config::{AddTorrent, CustomStorage, DhtConfig, Existing, SessionConfig};
 pub use dht::{DhtError, DhtHandle, DhtNodeStatus, DhtScrape, DhtStatus};
 pub use error::{AddError, ErrorKind, SessionError, TorrentError};
+pub use mapping::{MappingProtocol, PortMapping, PortMappingStatus};
+pub use network::{Bind, BindError};
 pub use resolve::{ResolveConfig, ResolveError, ResolveStatus, Resolved, Resolving};
 pub use samara_disk as disk;
 pub use samara_disk::{Allocation, CheckProgress};

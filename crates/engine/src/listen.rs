@@ -3,18 +3,23 @@
 //! Nothing is known of a newcomer, so it gets little: a place among a bounded number of pending handshakes,
 //! bounded for each address too, and 10 s ([`greet`]).
 
+use crate::command::ShardCommand;
 use crate::error::SessionError;
 use crate::greet::greet;
+use crate::network::{Binding, Source};
 use crate::shard::ShardEnv;
-use crate::udp;
+use crate::udp::{self, Sockets};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Newcomers shaking hands at a time, and those of them from one address.
 const MAX_PENDING: usize = 256;
@@ -22,6 +27,9 @@ const MAX_PENDING_OF_IP: usize = 64;
 
 /// Connections that the kernel may hold for us to accept.
 const BACKLOG: i32 = 256;
+
+/// Before sockets that could not be opened anew are tried again.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Attempts to find a port that is free in both families and for both protocols.
 const PORT_ATTEMPTS: usize = 10;
@@ -32,17 +40,40 @@ pub(crate) struct Listeners {
     /// For UDP, if that was wanted.
     pub(crate) datagrams: Vec<std::net::UdpSocket>,
     pub(crate) port: u16,
+    /// What they are bound to.
+    pub(crate) binding: Arc<Binding>,
 }
 
-/// Listens on `port` of each address in `addrs`; of every address, IPv4 and IPv6, if there are none. With `udp` the same
-/// port is taken for UDP.
-pub(crate) fn bind(addrs: &[IpAddr], port: u16, udp: bool) -> Result<Listeners, SessionError> {
-    let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-    let (addrs, chosen) = if addrs.is_empty() { (&any[..], false) } else { (addrs, true) };
+/// Listens on `port` wherever `binding` says. With `udp` the same port is taken for UDP. While what the user chose is away,
+/// there is only a port.
+pub(crate) fn bind(
+    binding: &Arc<Binding>,
+    port: u16,
+    udp: bool,
+) -> Result<Listeners, SessionError> {
+    if binding.is_away() {
+        // A port that is free now, most likely still is when it is needed.
+        let localhost = [Source::from(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+        let (_, _, port) = bind_any(&localhost, port, true, udp)?;
+        let (sockets, datagrams) = (Vec::new(), Vec::new());
+        return Ok(Listeners { sockets, datagrams, port, binding: Arc::clone(binding) });
+    }
+    let any =
+        [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].map(|ip: IpAddr| ip.into());
+    let chosen = binding.is_restricted();
+    let sources = if chosen { binding.sources() } else { &any };
+    let (sockets, datagrams, port) = bind_any(sources, port, chosen, udp)?;
+    Ok(Listeners { sockets, datagrams, port, binding: Arc::clone(binding) })
+}
+
+/// For TCP and for UDP, all on one port.
+type Bound = (Vec<std::net::TcpListener>, Vec<std::net::UdpSocket>, u16);
+
+fn bind_any(sources: &[Source], port: u16, chosen: bool, udp: bool) -> Result<Bound, SessionError> {
     let mut attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match bind_all(addrs, port, chosen, udp) {
+        match bind_all(sources, port, chosen, udp) {
             // The system chose a port that is free for one family or protocol and taken for another.
             Err(SessionError::PortInUse { .. }) if attempts > 0 => {}
             result => return result,
@@ -50,25 +81,21 @@ pub(crate) fn bind(addrs: &[IpAddr], port: u16, udp: bool) -> Result<Listeners, 
     }
 }
 
-fn bind_all(
-    addrs: &[IpAddr],
-    port: u16,
-    chosen: bool,
-    udp: bool,
-) -> Result<Listeners, SessionError> {
-    let mut listeners = Listeners { sockets: Vec::new(), datagrams: Vec::new(), port };
-    for &ip in addrs {
-        let addr = SocketAddr::new(ip, listeners.port);
-        match bind_one(addr) {
+fn bind_all(sources: &[Source], port: u16, chosen: bool, udp: bool) -> Result<Bound, SessionError> {
+    let (mut sockets, mut datagrams, mut port) = (Vec::new(), Vec::new(), port);
+    for source in sources {
+        let ip = source.ip;
+        let addr = SocketAddr::new(ip, port);
+        match bind_one(source, port) {
             Ok(socket) => {
                 let local = socket.local_addr();
-                listeners.port =
-                    local.map_err(|source| SessionError::Listen { addr, source })?.port();
-                listeners.sockets.push(socket);
+                port = local.map_err(|source| SessionError::Listen { addr, source })?.port();
+                sockets.push(socket);
                 if udp {
-                    let addr = SocketAddr::new(ip, listeners.port);
-                    let socket = udp::bind(addr).map_err(|e| udp::not_bound(addr, e))?;
-                    listeners.datagrams.push(socket);
+                    let addr = SocketAddr::new(ip, port);
+                    let socket = udp::bind(source, port);
+                    let socket = socket.map_err(|e| udp::not_bound(addr, e))?;
+                    datagrams.push(socket);
                 }
             }
             Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
@@ -81,10 +108,11 @@ fn bind_all(
             Err(source) => return Err(SessionError::Listen { addr, source }),
         }
     }
-    Ok(listeners)
+    Ok((sockets, datagrams, port))
 }
 
-fn bind_one(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind_one(source: &Source, port: u16) -> io::Result<std::net::TcpListener> {
+    let addr = SocketAddr::new(source.ip, port);
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         // So that IPv4 peers never appear as mapped addresses, whatever the system's default.
@@ -92,7 +120,7 @@ fn bind_one(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
+    source.bind(&socket, port)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -136,14 +164,85 @@ impl Drop for Admission {
     }
 }
 
-/// Accepts on all sockets for as long as the shard lives.
-pub(crate) fn run(env: &Rc<ShardEnv>, listeners: Listeners) -> io::Result<()> {
+/// Accepts on all sockets for as long as the shard lives. Where the network has changed, opens them anew, with those for UDP, and
+/// tells the shards.
+pub(crate) async fn run(env: Rc<ShardEnv>, listeners: Listeners, sockets: Rc<Sockets>) {
     let gate = Rc::new(RefCell::new(Gate::default()));
-    for socket in listeners.sockets {
-        let listener = TcpListener::from_std(socket)?;
-        tokio::task::spawn_local(accept(Rc::clone(env), listener, Rc::clone(&gate)));
+    let mut network = env.shared.network.subscribe();
+    let (mut acceptors, mut binding) = (JoinSet::new(), listeners.binding);
+    spawn_all(&mut acceptors, &env, listeners.sockets, &gate);
+    loop {
+        // Fails only when the session is gone.
+        if network.changed().await.is_err() {
+            return;
+        }
+        let now = Arc::clone(&network.borrow_and_update().binding);
+        if now == binding {
+            continue;
+        }
+        // First of all nothing more goes out by what is gone.
+        tell_shards(&env, Some(&now));
+        sockets.close();
+        acceptors.shutdown().await;
+        binding = now;
+        while !binding.is_away() {
+            match open_anew(&env, &binding, &sockets) {
+                Ok(listeners) => {
+                    spawn_all(&mut acceptors, &env, listeners, &gate);
+                    tell_shards(&env, None);
+                    break;
+                }
+                // Such as an address that the system is still making sure of.
+                Err(error) => tracing::warn!(%error, "cannot listen yet on {binding}"),
+            }
+            if let Ok(Ok(())) = timeout(REOPEN_PAUSE, network.changed()).await {
+                network.mark_changed();
+                break;
+            }
+        }
     }
-    Ok(())
+}
+
+fn open_anew(
+    env: &ShardEnv,
+    binding: &Arc<Binding>,
+    sockets: &Sockets,
+) -> Result<Vec<std::net::TcpListener>, SessionError> {
+    let port = env.shared.port();
+    let listeners = bind(binding, port, env.shared.dht_port().is_some())?;
+    let failed = |source| SessionError::Start { what: "the UDP sockets", source };
+    sockets.reopen(listeners.datagrams).map_err(failed)?;
+    Ok(listeners.sockets)
+}
+
+/// Tells all shards that there is no network for this reason, or that there is one.
+fn tell_shards(env: &ShardEnv, lost: Option<&Binding>) {
+    let why = lost.map(away);
+    for shard in &env.shared.shards {
+        // Fails only at the end.
+        let _ = shard.send(ShardCommand::Network(why.clone()));
+    }
+}
+
+/// What a user is told while what was chosen is away.
+pub(crate) fn away(binding: &Binding) -> Arc<str> {
+    format!("{binding} is away: nothing is sent").into()
+}
+
+fn spawn_all(
+    acceptors: &mut JoinSet<()>,
+    env: &Rc<ShardEnv>,
+    sockets: Vec<std::net::TcpListener>,
+    gate: &Rc<RefCell<Gate>>,
+) {
+    for socket in sockets {
+        match TcpListener::from_std(socket) {
+            Ok(listener) => {
+                acceptors.spawn_local(accept(Rc::clone(env), listener, Rc::clone(gate)));
+            }
+            Err(error) => tracing::error!(%error, "cannot accept connections"),
+        }
+    }
 }
 
 async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>>) {
@@ -176,15 +275,16 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named() {
-        let first = bind(&[], 0, false).unwrap();
+        let everywhere = Arc::new(Binding::default());
+        let first = bind(&everywhere, 0, false).unwrap();
         assert_ne!(first.port, 0);
-        let error = bind(&[], first.port, false).err().unwrap().to_string();
+        let error = bind(&everywhere, first.port, false).err().unwrap().to_string();
         assert!(error.contains(&format!("port {} is in use (TCP", first.port)), "{error}");
     }
 
     #[test]
     fn udp_has_the_same_port_and_is_named_where_it_is_taken() {
-        let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let localhost = Arc::new(Binding::of(&[Ipv4Addr::LOCALHOST.into()], &[]));
         let both = bind(&localhost, 0, true).unwrap();
         let addr = both.datagrams[0].local_addr().unwrap();
         assert_eq!((addr.port(), both.datagrams.len()), (both.port, both.sockets.len()));

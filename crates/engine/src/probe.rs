@@ -2,6 +2,7 @@
 //! its own time limit. They run on the caller's tokio runtime.
 
 use crate::dial::{Destination, MeetError, meet, our_handshake};
+use crate::network::{Bind, Binding};
 use crate::session::random_peer_id;
 use crate::stream::PeerStream;
 use samara_wire::id::{PeerId, WireHash};
@@ -47,13 +48,15 @@ pub struct HandshakeInfo {
     pub has_all: bool,
 }
 
-/// Shakes hands with a peer and waits briefly for what it has and can do.
+/// Shakes hands with a peer and waits briefly for what it has and can do. Connects from the addresses and interfaces in `bind`
+/// alone, if there are any.
 ///
 /// # Errors
 /// If the peer cannot be reached in time, hangs up, or does not have the torrent.
 pub async fn handshake(
     addr: SocketAddr,
     hash: WireHash,
+    bind: &[Bind],
     timeout: Duration,
 ) -> Result<HandshakeInfo, ProbeError> {
     let deadline = Instant::now() + timeout;
@@ -69,8 +72,10 @@ pub async fn handshake(
             _ => format!("{addr}: {error}"),
         })
     };
+    let binding = Binding::now(bind);
+    let from = binding.source_for(addr).map_err(|e| ProbeError(format!("{addr}: {e}")))?;
     let ours = our_handshake(hash, random_peer_id());
-    let to = Destination::anyhow(addr);
+    let to = Destination::anyhow(addr, from.cloned());
     let met = timeout_at(deadline, meet(&to, &ours, |named| *named == hash)).await;
     let no_answer = || format!("{addr}: no answer within {} s", timeout.as_secs_f32());
     let met = met.map_err(|_| ProbeError(no_answer()))?;

@@ -6,6 +6,8 @@ use crate::dht::{self, DhtHandle};
 use crate::discovery::Discovery;
 use crate::error::{AddError, SessionError};
 use crate::listen;
+use crate::mapping::PortMappingStatus;
+use crate::network::Network;
 use crate::shard::{self, ShardInputs};
 use crate::shared::{Refused, Shared, SharedParts};
 use crate::status::{State, TorrentStatus};
@@ -55,7 +57,8 @@ impl Session {
                 .map_err(|source| SessionError::StateDir { path: path.clone(), source })?;
         }
         let has_dht = config.dht.is_some();
-        let listeners = listen::bind(&config.bind, config.port, has_dht)?;
+        let network = Network::new(&config.bind);
+        let listeners = listen::bind(&network.binding(), config.port, has_dht)?;
         let port = listeners.port;
         let disk = Disk::start(DiskConfig {
             threads: config.disk_threads.max(1),
@@ -75,6 +78,7 @@ impl Session {
             discovery,
             peer_id: random_peer_id(),
             key: u32::try_from(unguessable() >> 32).unwrap_or(0),
+            network,
             port,
             shards: senders,
         }));
@@ -94,7 +98,26 @@ impl Session {
     /// The port in fact listened on.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.0.shared.port
+        self.0.shared.port()
+    }
+
+    /// How it stands with port mapping: for IPv4 and for IPv6.
+    #[must_use]
+    pub fn port_mapping(&self) -> [PortMappingStatus; 2] {
+        self.0.shared.port_mapping.borrow().clone()
+    }
+
+    /// Waits until it stands so with port mapping that `accept` accepts it; at once if it does already.
+    pub async fn wait_port_mapping(
+        &self,
+        mut accept: impl FnMut(&[PortMappingStatus; 2]) -> bool,
+    ) -> [PortMappingStatus; 2] {
+        let mut status = self.0.shared.port_mapping.subscribe();
+        match status.wait_for(|status| accept(status)).await {
+            Ok(found) => found.clone(),
+            // Not while the session is there.
+            Err(_) => self.port_mapping(),
+        }
     }
 
     /// By which the session names itself to peers and trackers.
@@ -204,6 +227,7 @@ fn first_status(add: &AddTorrent) -> TorrentStatus {
         stats,
         checked_bytes: 0,
         check_total_bytes: 0,
+        offline: None,
         tracker_error: None,
         tracker_warning: None,
         trackers_answered: 0,

@@ -7,12 +7,15 @@ use crate::dht;
 use crate::discovery::{self, FinderInputs};
 use crate::greet::Incoming;
 use crate::listen::{self, Listeners};
+use crate::mapping::{self, Mappers};
+use crate::network;
 use crate::peer::MAX_AHEAD;
 use crate::resolve;
 use crate::shared::Shared;
 use crate::shell::TorrentShell;
 use crate::torrent::TorrentShared;
 use crate::tracker::TrackerClient;
+use crate::udp::Sockets;
 use samara_disk::BlockBuf;
 use samara_wire::time::Instant;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -40,10 +43,12 @@ pub(crate) struct ShardEnv {
     /// Block buffers for reading ahead; see `peer::reader`.
     pub(crate) spares: Cell<Vec<BlockBuf>>,
     torrents: RefCell<BTreeMap<TorrentId, Rc<TorrentShell>>>,
-    /// Made with the first announce: it is not light.
-    pub(crate) trackers: OnceCell<TrackerClient>,
+    /// Made with the first announce, as it is not light, and anew when the network has changed.
+    pub(crate) trackers: RefCell<Option<TrackerClient>>,
     /// Of the first shard, once it runs.
     pub(crate) dht: OnceCell<Rc<dht::Driver>>,
+    /// Of the first shard, if gateways are asked for a port.
+    mappers: RefCell<Option<Mappers>>,
     /// Tells connections that wait for block buffers that some may be free.
     pub(crate) relief: Notify,
     /// Writes to the state directory that nobody waits for but the end.
@@ -80,8 +85,9 @@ pub(crate) fn spawn(
             tx,
             spares: Cell::default(),
             torrents: RefCell::default(),
-            trackers: OnceCell::new(),
+            trackers: RefCell::default(),
             dht: OnceCell::new(),
+            mappers: RefCell::default(),
             relief: Notify::new(),
             chores: RefCell::default(),
             ended: Notify::new(),
@@ -114,10 +120,10 @@ async fn run(
 /// Begins what one shard does for all.
 fn begin(env: &Rc<ShardEnv>, inputs: ShardInputs) {
     let ShardInputs { mut listeners, mut finders, dht_requests: requests, lookup } = inputs;
-    let sockets = std::mem::take(&mut listeners.datagrams);
-    if let Err(error) = listen::run(env, listeners) {
-        tracing::error!(%error, "cannot accept connections");
-    }
+    let sockets = Rc::new(Sockets::new(std::mem::take(&mut listeners.datagrams)));
+    tokio::task::spawn_local(network::run(Rc::clone(env)));
+    tokio::task::spawn_local(listen::run(Rc::clone(env), listeners, Rc::clone(&sockets)));
+    *env.mappers.borrow_mut() = mapping::start(env);
     if let Some(commands) = finders.dht.take() {
         let inputs = dht::Inputs { commands, requests, sockets, lookup };
         tokio::task::spawn_local(dht::run(Rc::clone(env), inputs));
@@ -146,6 +152,8 @@ fn handle(env: &Rc<ShardEnv>, command: ShardCommand) {
         ShardCommand::Resolve(job) => {
             tokio::task::spawn_local(resolve::run(Rc::clone(env), *job));
         }
+        ShardCommand::Outside(ip) => env.each(|shell| shell.handle_outside(ip)),
+        ShardCommand::Network(lost) => env.each(|shell| shell.handle_network(lost.clone())),
         ShardCommand::Shutdown(done) => {
             tokio::task::spawn_local(stop_all(Rc::clone(env), done));
         }
@@ -164,6 +172,9 @@ async fn stop_all(env: Rc<ShardEnv>, done: oneshot::Sender<()>) {
         stopping.push(tokio::task::spawn_local(async move { dht.save().await }));
     }
     stopping.append(&mut env.chores.take());
+    if let Some(mappers) = env.mappers.take() {
+        stopping.push(tokio::task::spawn_local(mappers.stop()));
+    }
     for stop in &mut stopping {
         // An error is a panic, reported when it happened.
         let _ = tokio::time::timeout_at(deadline, stop).await;
@@ -177,6 +188,11 @@ impl ShardEnv {
     /// The time now.
     pub(crate) fn now(&self) -> Instant {
         self.shared.clock.now()
+    }
+
+    fn each(&self, tell: impl Fn(&Rc<TorrentShell>)) {
+        let shells: Vec<_> = self.torrents.borrow().values().cloned().collect();
+        shells.iter().for_each(tell);
     }
 
     pub(crate) fn torrent(&self, id: TorrentId) -> Option<Rc<TorrentShell>> {

@@ -6,6 +6,8 @@ use crate::config::SessionConfig;
 use crate::dial::Manners;
 use crate::discovery::Discovery;
 use crate::limiter::Limiter;
+use crate::mapping::PortMappingStatus;
+use crate::network::Network;
 use crate::resolve::Doors;
 use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::gate::Gate;
@@ -13,10 +15,9 @@ use samara_disk::Disk;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
 use samara_wire::mse::SkeyHash;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Connections being set up by us at a time, over all torrents.
 const MAX_HALF_OPEN: usize = 50;
@@ -34,8 +35,12 @@ pub(crate) struct Shared {
     pub(crate) peer_id: PeerId,
     /// Announce key (BEP 7).
     pub(crate) key: u32,
-    /// The port listened on.
-    pub(crate) port: u16,
+    pub(crate) network: Network,
+    /// The port listened on, and that by which we are reached from outside.
+    port: u16,
+    outer_port: AtomicU16,
+    /// Of IPv4 and of IPv6.
+    pub(crate) port_mapping: watch::Sender<[PortMappingStatus; 2]>,
     pub(crate) limit_down: Limiter,
     pub(crate) limit_up: Limiter,
     /// What peers were found to speak.
@@ -81,6 +86,7 @@ pub(crate) struct SharedParts {
     pub(crate) discovery: Arc<Discovery>,
     pub(crate) peer_id: PeerId,
     pub(crate) key: u32,
+    pub(crate) network: Network,
     pub(crate) port: u16,
     pub(crate) shards: Vec<mpsc::UnboundedSender<ShardCommand>>,
 }
@@ -93,7 +99,7 @@ pub(crate) enum Refused {
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
-        let SharedParts { config, disk, discovery, peer_id, key, port, shards } = parts;
+        let SharedParts { config, disk, discovery, peer_id, key, network, port, shards } = parts;
         Self {
             clock: Clock::new(),
             limit_down: Limiter::new(config.limit_down),
@@ -111,7 +117,10 @@ impl Shared {
             dht_nodes: AtomicU32::new(0),
             peer_id,
             key,
+            network,
             port,
+            outer_port: AtomicU16::new(port),
+            port_mapping: watch::Sender::default(),
             shards,
         }
     }
@@ -197,22 +206,21 @@ impl Shared {
         self.config.dht.as_ref().map(|_| self.dht_nodes.load(Ordering::Relaxed))
     }
 
-    /// The address to connect from towards `to`. `Err` if the user's choice of addresses has none of that family:
-    /// then nothing must go out.
-    pub(crate) fn bind_for(&self, to: SocketAddr) -> Result<Option<IpAddr>, NoAddress> {
-        let bind = &self.config.bind;
-        if bind.is_empty() {
-            return Ok(None);
-        }
-        let same = bind.iter().find(|ip| ip.is_ipv4() == to.is_ipv4());
-        same.copied().map(Some).ok_or(NoAddress)
+    /// The port listened on.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The port by which peers in the world reach us: that listened on, unless a gateway gave another.
+    pub(crate) fn outer_port(&self) -> u16 {
+        self.outer_port.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_outer_port(&self, port: u16) {
+        self.outer_port.store(port, Ordering::Relaxed);
     }
 
     fn directory(&self) -> MutexGuard<'_, Directory> {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// No address of that family may be used.
-#[derive(Debug)]
-pub(crate) struct NoAddress;

@@ -15,6 +15,8 @@ pub struct TorrentStatus {
     pub checked_bytes: u64,
     /// Bytes of data already there to hash at the start; 0 if resume data vouched for all, or not yet known.
     pub check_total_bytes: u64,
+    /// Why nothing is sent or received at present: what the session is bound to is away. It goes on by itself.
+    pub offline: Option<String>,
     /// Last trouble with a tracker, for the user, if no tracker works.
     pub tracker_error: Option<String>,
     /// Last warning of a tracker that answered, for the user.

@@ -137,12 +137,13 @@ fn a_handshake_tells_who_is_there() {
         let (seed, torrent) = sample.seed().await;
         let limit = std::time::Duration::from_secs(5);
         let hash = torrent.hashes().wire();
-        let info = samara_engine::probe::handshake(addr(&seed), hash, limit).await.unwrap();
+        let info = samara_engine::probe::handshake(addr(&seed), hash, &[], limit).await.unwrap();
         assert_eq!(info.peer_id, seed.peer_id());
         assert!(info.has_all || info.pieces == Some(7), "{info:?}");
         assert!(info.client.is_some_and(|client| client.starts_with("samara")));
         let other = samara_engine::wire::id::WireHash([1; 20]);
-        let error = samara_engine::probe::handshake(addr(&seed), other, limit).await.unwrap_err();
+        let error =
+            samara_engine::probe::handshake(addr(&seed), other, &[], limit).await.unwrap_err();
         assert!(error.to_string().contains("may not have this torrent"), "{error}");
         seed.shutdown().await;
     });

@@ -134,8 +134,21 @@ impl Dht {
         }
     }
 
+    /// Our address outside is known: a gateway said so. One of another family, or that cannot be anybody's, is passed over.
+    pub fn handle_external_ip(&mut self, now: Instant, ip: IpAddr, out: &mut Outbox) {
+        let is_ours = self.config.family.is_of(ip) && !ip.is_unspecified() && !ip.is_multicast();
+        if is_ours && self.external.know(ip) {
+            self.on_external_ip(now, ip, out);
+        }
+    }
+
     fn on_told_address(&mut self, now: Instant, voter: SocketAddr, ip: IpAddr, out: &mut Outbox) {
-        let Some(ip) = self.external.vote(voter, ip) else { return };
+        if let Some(ip) = self.external.vote(voter, ip) {
+            self.on_external_ip(now, ip, out);
+        }
+    }
+
+    fn on_external_ip(&mut self, now: Instant, ip: IpAddr, out: &mut Outbox) {
         out.event(Event::ExternalAddress(ip));
         if !self.id().is_valid_for(ip) {
             let id = NodeId::for_ip(ip, self.rng.next_20());

@@ -22,7 +22,7 @@ use samara_wire::krpc::{AnnouncedPort, NodeInfo};
 use samara_wire::time::{Duration, Instant};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -66,7 +66,7 @@ const MAX_OTHERS: usize = 8;
 pub(crate) struct Inputs {
     pub(crate) commands: mpsc::UnboundedReceiver<FinderCommand>,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    pub(crate) sockets: Vec<UdpSocket>,
+    pub(crate) sockets: Rc<Sockets>,
     pub(crate) lookup: Lookup,
 }
 
@@ -98,6 +98,8 @@ struct State {
     routers_at: Option<Instant>,
     router_pause: Duration,
     save_at: Option<Instant>,
+    /// The port that torrents were last announced with.
+    announced_port: u16,
     /// When each node is told whom the other one knows, if there are two.
     exchange_at: Option<Instant>,
 }
@@ -118,13 +120,14 @@ enum Input {
     Endpoints(Vec<SocketAddr>),
     /// Time has passed, perhaps.
     Time,
+    /// The network is there again.
+    Return,
 }
 
 /// Runs the nodes for as long as the shard lives.
 pub(crate) async fn run(env: Rc<ShardEnv>, inputs: Inputs) {
     let Inputs { mut commands, mut requests, sockets, lookup } = inputs;
     let Some(chosen) = &env.shared.config.dht else { return };
-    let sockets = Rc::new(Sockets::new(sockets));
     let saved = load(&env.shared).await;
     let driver = match Driver::new(&env.shared, &sockets, chosen, saved) {
         Ok(driver) => Rc::new(driver),
@@ -138,16 +141,30 @@ pub(crate) async fn run(env: Rc<ShardEnv>, inputs: Inputs) {
     let _ = env.dht.set(Rc::clone(&driver));
     driver.start();
     let mut names = Names::new(lookup);
+    let mut network = env.shared.network.subscribe();
+    let mut was_away = false;
     loop {
-        let wanted = std::mem::take(&mut driver.state.borrow_mut().names);
+        // Without a network nothing is asked, so that nobody is taken for gone because of it.
+        let is_away = network.borrow_and_update().binding.is_away();
+        if std::mem::replace(&mut was_away, is_away) && !is_away {
+            driver.handle(Input::Return);
+        }
+        let mut wanted = Vec::new();
+        if !is_away {
+            wanted = std::mem::take(&mut driver.state.borrow_mut().names);
+        }
         wanted.into_iter().for_each(|(host, port)| names.look_up(host, port));
         let deadline = driver.state.borrow().next_timeout(env.now());
         let input = tokio::select! {
             Some(command) = commands.recv() => Input::Command(command),
             Some(request) = requests.recv() => Input::Request(request),
             addrs = names.next() => Input::Endpoints(addrs),
-            () = driver.wake.notified() => Input::Time,
-            () = tokio::time::sleep_until(env.shared.clock.to_tokio(deadline)) => Input::Time,
+            () = driver.wake.notified(), if !is_away => Input::Time,
+            () = tokio::time::sleep_until(env.shared.clock.to_tokio(deadline)), if !is_away => {
+                Input::Time
+            }
+            // Fails only when the session is gone.
+            Ok(()) = network.changed() => continue,
         };
         driver.handle(input);
         if driver.state.borrow_mut().is_save_due(env.now()) {
@@ -180,11 +197,13 @@ impl Driver {
     ) -> std::io::Result<Self> {
         let now = shared.clock.now();
         let (addrs, names) = split(&chosen.routers);
-        let both = sockets.has_family(true) && sockets.has_family(false);
+        // At an interface, addresses come and go.
+        let has_family = |v4| sockets.has_family(v4) || shared.network.is_at_interface();
+        let both = has_family(true) && has_family(false);
         let mut nodes = Vec::new();
         let knows_some = saved.iter().flatten().any(|saved| !saved.nodes.is_empty());
         for (family, saved) in [Family::V4, Family::V6].into_iter().zip(saved) {
-            if !sockets.has_family(family == Family::V4) {
+            if !has_family(family == Family::V4) {
                 continue;
             }
             let routers: Vec<_> =
@@ -214,6 +233,7 @@ impl Driver {
             names: Vec::new(),
             routers_at: (!names.is_empty()).then(|| now + grace),
             routers: names,
+            announced_port: shared.outer_port(),
             router_pause: ROUTER_PAUSE.0,
             exchange_at: both.then(|| now + EXCHANGE_INTERVAL),
             save_at: shared.config.state_dir.as_ref().map(|_| now + SAVE_INTERVAL),
@@ -246,6 +266,7 @@ impl Driver {
             Input::Request(Request::Ask(ask)) => state.asks.add(now, ask),
             Input::Endpoints(addrs) => state.try_endpoints(now, &addrs),
             Input::Time => state.on_time(now),
+            Input::Return => state.on_return(now),
         }
         state.settle(now);
     }
@@ -342,7 +363,7 @@ impl State {
         match command {
             FinderCommand::Seek { hash, seed } => {
                 self.seekers.seek(now, hash, seed);
-                let port = AnnouncedPort::Explicit(self.shared.port);
+                let port = AnnouncedPort::Explicit(self.shared.outer_port());
                 for index in 0..self.nodes.len() {
                     self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
                     if !seed && !self.nodes[index].joined {
@@ -361,6 +382,39 @@ impl State {
                 }
             }
             FinderCommand::Node(addr) => self.try_endpoints(now, &[addr]),
+            FinderCommand::Outside(ip) => self.on_outside(now, ip),
+        }
+    }
+
+    /// A gateway has told our address, or has given another port.
+    fn on_outside(&mut self, now: Instant, ip: Option<IpAddr>) {
+        for index in 0..self.nodes.len() {
+            if let Some(ip) = ip {
+                self.act(index, None, |dht, out| dht.handle_external_ip(now, ip, out));
+            }
+        }
+        let port = self.shared.outer_port();
+        if std::mem::replace(&mut self.announced_port, port) == port {
+            return;
+        }
+        for (hash, seed) in self.seekers.all() {
+            let port = AnnouncedPort::Explicit(port);
+            for index in 0..self.nodes.len() {
+                self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
+            }
+        }
+    }
+
+    /// There is a network again after there was none: others are asked whether they are there.
+    fn on_return(&mut self, now: Instant) {
+        self.routers_at = Some(now);
+        self.router_pause = ROUTER_PAUSE.0;
+        let routers = self.shared.config.dht.as_ref().map(|chosen| split(&chosen.routers).0);
+        let routers = routers.unwrap_or_default();
+        for index in 0..self.nodes.len() {
+            let known = self.nodes[index].dht.save(now).nodes.into_iter().map(|node| node.addr);
+            let addrs: Vec<_> = routers.iter().copied().chain(known).take(MAX_FIRST).collect();
+            self.act(index, None, |dht, out| dht.handle_endpoints(now, &addrs, out));
         }
     }
 

@@ -48,6 +48,11 @@ impl Seekers {
         self.by_hash.remove(hash);
     }
 
+    /// All that is sought, and whether it is only seeded.
+    pub(super) fn all(&self) -> Vec<(WireHash, bool)> {
+        self.by_hash.iter().map(|(hash, seeker)| (*hash, seeker.seed)).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_hash.len()
     }

@@ -1,15 +1,15 @@
 //! One peer, from the first packet to both handshakes.
 
 use crate::greet::{HANDSHAKE_TIMEOUT, read_handshake};
+use crate::network::{Source, connect_tcp};
 use crate::stream::PeerStream;
 use crate::tracker::unguessable;
 use samara_wire::id::WireHash;
 use samara_wire::mse::{Attempt, Initiator, Policy, Progress};
 use samara_wire::peer::handshake::Handshake;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 /// Time for a connection to come about.
@@ -21,8 +21,8 @@ const READ: usize = 1024;
 /// Whom to meet, and how.
 pub(crate) struct Destination {
     pub(crate) addr: SocketAddr,
-    /// The address to connect from.
-    pub(crate) from: Option<IpAddr>,
+    /// From where to connect.
+    pub(crate) from: Option<Source>,
     pub(crate) policy: Policy,
     /// The ways to begin, one after the other.
     pub(crate) attempts: Vec<Attempt>,
@@ -50,7 +50,7 @@ pub(crate) async fn meet(
 ) -> Result<(PeerStream, Handshake, Attempt), MeetError> {
     let mut outcome = io::ErrorKind::Unsupported.into();
     for &attempt in &to.attempts {
-        let mut stream = connect(to.addr, to.from).await.map_err(MeetError::Connect)?;
+        let mut stream = connect(to.addr, to.from.as_ref()).await.map_err(MeetError::Connect)?;
         let shaken = timeout(HANDSHAKE_TIMEOUT, shake(&mut stream, to.policy, attempt, ours));
         // Who does not answer at all would not answer otherwise either.
         match shaken.await.map_err(|elapsed| MeetError::Handshake(elapsed.into()))? {
@@ -67,19 +67,15 @@ pub(crate) async fn meet(
 
 impl Destination {
     /// A peer for which no settings of a session count.
-    pub(crate) fn anyhow(addr: SocketAddr) -> Self {
+    pub(crate) fn anyhow(addr: SocketAddr, from: Option<Source>) -> Self {
         let policy = Policy::default();
-        Self { addr, from: None, policy, attempts: policy.attempts().to_vec() }
+        Self { addr, from, policy, attempts: policy.attempts().to_vec() }
     }
 }
 
 /// Connects to `addr`, from `from` if given.
-async fn connect(addr: SocketAddr, from: Option<IpAddr>) -> io::Result<PeerStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(ip) = from {
-        socket.bind(SocketAddr::new(ip, 0))?;
-    }
-    let stream = timeout(CONNECT_TIMEOUT, socket.connect(addr)).await??;
+async fn connect(addr: SocketAddr, from: Option<&Source>) -> io::Result<PeerStream> {
+    let stream = timeout(CONNECT_TIMEOUT, connect_tcp(addr, from)).await??;
     stream.set_nodelay(true)?;
     Ok(stream.into())
 }

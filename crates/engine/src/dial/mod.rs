@@ -63,7 +63,7 @@ pub(crate) async fn dial(
     // The semaphore lives as long as the session and is never closed.
     let half_open = shared.half_open.acquire().await.map_err(io::Error::other)?;
     let place = shared.place().ok_or_else(|| io::Error::other("all connections in use"))?;
-    let from = shared.bind_for(addr).map_err(|_| io::Error::other("no address to connect from"))?;
+    let from = shared.network.binding().source_for(addr)?.cloned();
     let policy = shared.config.encryption;
     let known = shared.manners.attempts(policy, addr);
     let to = Destination { addr, from, policy, attempts: known };

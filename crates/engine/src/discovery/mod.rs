@@ -13,7 +13,7 @@ use crate::torrent::TorrentShared;
 use samara_swarm::torrent::PeerSource;
 use samara_wire::id::{InfoHashes, WireHash};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -34,6 +34,8 @@ pub(crate) enum FinderCommand {
     Names(Vec<(String, u16)>),
     /// A node of the DHT may be there: the `port` message of a peer.
     Node(SocketAddr),
+    /// How peers outside reach us has changed: our address there, if it is known.
+    Outside(Option<IpAddr>),
 }
 
 /// Peers that were found.
@@ -157,6 +159,11 @@ impl Discovery {
     /// A node of the DHT may be there.
     pub(crate) fn node(&self, addr: SocketAddr) {
         self.tell(&FinderCommand::Node(addr));
+    }
+
+    /// How peers outside reach us has changed.
+    pub(crate) fn outside(&self, ip: Option<IpAddr>) {
+        self.tell(&FinderCommand::Outside(ip));
     }
 
     /// A finder found peers of `hash`.

@@ -7,7 +7,7 @@
 //! - a peer is told of once in half a minute and torrent, so that nobody can make us dial an address (which the user of that
 //!   address knows nothing of) more often than that, and no more than [`MAX_TOLD`] are told of in that time.
 
-use super::network::Subnet;
+use crate::network::Subnet;
 use samara_wire::id::WireHash;
 use samara_wire::lsd::{LocalAnnounce, LsdError};
 use samara_wire::time::{Duration, Instant};

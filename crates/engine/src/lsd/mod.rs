@@ -29,11 +29,11 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-/// Between two looks at the interfaces: they come and go, and their addresses change.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// Before an ear or a mouth that could not be opened is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Datagrams heard that may wait; more stay with the system, which drops what is too much.
 const MAX_WAITING: usize = 64;
@@ -44,6 +44,7 @@ const EAR_PAUSE: Duration = Duration::from_secs(1);
 /// Announces what is sought and tells of who is heard, until the session ends.
 pub(crate) async fn run(env: Rc<ShardEnv>, mut commands: mpsc::UnboundedReceiver<FinderCommand>) {
     let (tell, mut told) = mpsc::channel(MAX_WAITING);
+    let mut network = env.shared.network.subscribe();
     let mut local = Local::new(env, tell);
     let mut look_at = Instant::now();
     loop {
@@ -61,9 +62,11 @@ pub(crate) async fn run(env: Rc<ShardEnv>, mut commands: mpsc::UnboundedReceiver
             () = sleep_until(announce_at.unwrap_or(look_at)), if announce_at.is_some() => {
                 local.announce();
             }
+            // Fails only when the session is gone.
+            Ok(()) = network.changed() => look_at = Instant::now(),
             () = sleep_until(look_at), if !local.schedule.is_empty() => {
-                local.look().await;
-                look_at = Instant::now() + LOOK_INTERVAL;
+                local.look(&network.borrow_and_update().clone());
+                look_at = Instant::now() + RETRY_INTERVAL;
             }
         }
     }
@@ -113,7 +116,7 @@ impl Local {
                 self.hearing.forget(&hash);
             }
             FinderCommand::Withdraw(hash) => self.schedule.withdraw(now, &hash),
-            FinderCommand::Names(_) | FinderCommand::Node(_) => {}
+            FinderCommand::Names(_) | FinderCommand::Node(_) | FinderCommand::Outside(_) => {}
         }
     }
 
@@ -134,7 +137,7 @@ impl Local {
 
     fn announce(&mut self) {
         let Some(hashes) = self.schedule.poll(self.env.now()) else { return };
-        let (port, cookie) = (self.env.shared.port, Some(self.cookie.clone()));
+        let (port, cookie) = (self.env.shared.port(), Some(self.cookie.clone()));
         let announce = LocalAnnounce { port, hashes, cookie };
         tracing::debug!(torrents = announce.hashes.len(), "announcing on the local network");
         self.mouths.retain(|place, mouth| {
@@ -151,15 +154,9 @@ impl Local {
         });
     }
 
-    /// Looks where we are on the network, and opens and closes sockets accordingly.
-    async fn look(&mut self) {
-        let bind = self.env.shared.config.bind.clone();
-        // The outer error is a panic, reported when it happened.
-        let situation = match spawn_blocking(move || network::look(&bind)).await {
-            Ok(Ok(situation)) => situation,
-            Ok(Err(error)) => return tracing::debug!(%error, "cannot see the interfaces"),
-            Err(_) => return,
-        };
+    /// Sees where we are on the network, and opens and closes sockets accordingly.
+    fn look(&mut self, seen: &crate::network::Situation) {
+        let situation = Situation::of(&seen.interfaces, &seen.binding);
         let old = std::mem::replace(&mut self.situation, situation);
         if old != self.situation {
             tracing::debug!(places = ?self.situation.places, "where local peers may be found");

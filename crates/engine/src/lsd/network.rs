@@ -10,7 +10,8 @@
 //! that address alone, with a hop limit of 1: whoever hears believes only neighbours, so what a router passed on
 //! would be noise.
 
-use if_addrs::{IfAddr, IfOperStatus, Interface};
+use crate::network::{Binding, Subnet};
+use if_addrs::{IfOperStatus, Interface};
 use samara_wire::lsd::{GROUP_V4, GROUP_V6};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -38,43 +39,17 @@ pub(super) struct Situation {
     pub(super) subnets: Vec<Subnet>,
 }
 
-/// All addresses that begin with the same bits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Subnet {
-    ip: IpAddr,
-    prefix: u8,
-}
-
-impl Subnet {
-    /// The network that `ip` is in. A prefix of 0, which would be everything, means that one address.
-    pub(super) fn new(ip: IpAddr, prefix: u8) -> Self {
-        let bits = if ip.is_ipv4() { 32 } else { 128 };
-        Self { ip, prefix: if prefix == 0 { bits } else { prefix.min(bits) } }
-    }
-
-    pub(super) fn contains(&self, ip: IpAddr) -> bool {
-        // Without the bits behind the prefix; IPv4 addresses are moved to the front.
-        let network = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => u128::from(ip.to_bits()) << 96 >> (128 - u32::from(self.prefix)),
-            IpAddr::V6(ip) => ip.to_bits() >> (128 - u32::from(self.prefix)),
+impl Situation {
+    /// What there is to choose from, and what of it the session may use.
+    pub(super) fn of(interfaces: &[Interface], binding: &Binding) -> Self {
+        let chosen: Vec<(Place, Subnet)> = if binding.is_restricted() {
+            binding.sources().iter().flat_map(|source| bound(interfaces, source.ip)).collect()
+        } else {
+            speak_to_each_network(interfaces)
         };
-        self.ip.is_ipv4() == ip.is_ipv4() && network(self.ip) == network(ip)
+        let (places, subnets) = chosen.into_iter().take(MAX_PLACES).unzip();
+        Self { places, subnets }
     }
-}
-
-/// Looks at the interfaces of this machine. It takes a while where there are many.
-pub(super) fn look(bind: &[IpAddr]) -> io::Result<Situation> {
-    Ok(choose(&if_addrs::get_if_addrs()?, bind))
-}
-
-fn choose(interfaces: &[Interface], bind: &[IpAddr]) -> Situation {
-    let chosen: Vec<(Place, Subnet)> = if bind.is_empty() {
-        speak_to_each_network(interfaces)
-    } else {
-        bind.iter().flat_map(|ip| bound(interfaces, *ip)).collect()
-    };
-    let (places, subnets) = chosen.into_iter().take(MAX_PLACES).unzip();
-    Situation { places, subnets }
 }
 
 fn speak_to_each_network(interfaces: &[Interface]) -> Vec<(Place, Subnet)> {
@@ -92,7 +67,7 @@ fn speak_to_each_network(interfaces: &[Interface]) -> Vec<(Place, Subnet)> {
                 && (ip.is_ipv6() || subnet.contains(ip))
         });
         if !served {
-            chosen.push((Place { interface: index, ip }, subnet(interface)));
+            chosen.push((Place { interface: index, ip }, Subnet::of(interface)));
         }
     }
     chosen
@@ -106,17 +81,11 @@ fn bound(interfaces: &[Interface], ip: IpAddr) -> Vec<(Place, Subnet)> {
         all.retain(|(place, _)| place.ip.is_ipv4() == ip.is_ipv4());
         return all;
     }
-    let fits = |i: &&Interface| i.ip() == ip || subnet(i).contains(ip);
-    let best = interfaces.iter().filter(fits).max_by_key(|i| (i.ip() == ip, subnet(i).prefix));
-    let place = best.and_then(|i| Some((Place { interface: i.index?, ip }, subnet(i))));
+    let fits = |i: &&Interface| i.ip() == ip || Subnet::of(i).contains(ip);
+    let best =
+        interfaces.iter().filter(fits).max_by_key(|i| (i.ip() == ip, Subnet::of(i).prefix()));
+    let place = best.and_then(|i| Some((Place { interface: i.index?, ip }, Subnet::of(i))));
     place.into_iter().collect()
-}
-
-fn subnet(interface: &Interface) -> Subnet {
-    match &interface.addr {
-        IfAddr::V4(addr) => Subnet::new(addr.ip.into(), addr.prefixlen),
-        IfAddr::V6(addr) => Subnet::new(addr.ip.into(), addr.prefixlen),
-    }
 }
 
 /// Whether the address means nothing but on its link.
@@ -202,32 +171,10 @@ fn any(ip: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use if_addrs::{Ifv4Addr, Ifv6Addr};
-    use std::net::Ipv6Addr;
+    use crate::network::tests::interface;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    fn interface(index: u32, ip: &str, prefixlen: u8) -> Interface {
-        let (netmask4, netmask6) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
-        let addr = match ip.parse().unwrap() {
-            IpAddr::V4(ip) => {
-                IfAddr::V4(Ifv4Addr { ip, netmask: netmask4, prefixlen, broadcast: None })
-            }
-            IpAddr::V6(ip) => {
-                IfAddr::V6(Ifv6Addr { ip, netmask: netmask6, prefixlen, broadcast: None })
-            }
-        };
-        Interface {
-            name: format!("if{index}"),
-            addr,
-            index: Some(index),
-            oper_status: IfOperStatus::Up,
-            is_p2p: false,
-            #[cfg(windows)]
-            adapter_name: String::new(),
-        }
     }
 
     fn machine() -> Vec<Interface> {
@@ -251,8 +198,8 @@ mod tests {
     }
 
     fn places(bind: &[&str]) -> Vec<(u32, IpAddr)> {
-        let bind: Vec<_> = bind.iter().map(|text| ip(text)).collect();
-        let chosen = choose(&machine(), &bind);
+        let bind: Vec<_> = bind.iter().map(|text| ip(text).into()).collect();
+        let chosen = Situation::of(&machine(), &Binding::of(&bind, &[]));
         assert_eq!(chosen.places.len(), chosen.subnets.len());
         chosen.places.into_iter().map(|place| (place.interface, place.ip)).collect()
     }
@@ -278,17 +225,6 @@ mod tests {
     #[test]
     fn a_machine_of_many_networks_has_a_bounded_voice() {
         let many: Vec<_> = (0..200u8).map(|n| interface(7, &format!("10.{n}.0.1"), 16)).collect();
-        assert_eq!(choose(&many, &[]).places.len(), MAX_PLACES);
-    }
-
-    #[test]
-    fn a_network_is_told_by_its_first_bits() {
-        let of = |text, prefix, other: &str| Subnet::new(ip(text), prefix).contains(ip(other));
-        assert!(of("10.1.2.3", 16, "10.1.255.255") && !of("10.1.2.3", 16, "10.2.2.3"));
-        assert!(of("10.1.2.3", 32, "10.1.2.3") && !of("10.1.2.3", 32, "10.1.2.2"));
-        assert!(of("128.0.0.0", 1, "255.0.0.0") && !of("128.0.0.0", 1, "127.0.0.0"));
-        assert!(of("fd00::1", 64, "fd00::ffff:1") && !of("fd00::1", 64, "fd00:0:0:1::1"));
-        assert!(of("fd00::1", 128, "fd00::1") && !of("fd00::1", 128, "10.0.0.1"));
-        assert!(of("10.1.2.3", 0, "10.1.2.3") && !of("10.1.2.3", 0, "8.8.8.8"));
+        assert_eq!(Situation::of(&many, &Binding::default()).places.len(), MAX_PLACES);
     }
 }

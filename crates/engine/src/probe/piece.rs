@@ -5,6 +5,7 @@
 
 use super::{ProbeError, READ};
 use crate::dial::{Destination, MeetError, meet};
+use crate::network::{Bind, Binding};
 use crate::stream::PeerStream;
 use samara_disk::PieceHasher;
 use samara_wire::bitfield::Bitfield;
@@ -15,6 +16,7 @@ use samara_wire::peer::handshake::{Handshake, Reserved};
 use samara_wire::peer::message::Message;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -24,7 +26,8 @@ const PIPELINE: usize = 32;
 /// Peers asked for a piece at the same time.
 const PEERS_AT_ONCE: usize = 8;
 
-/// Fetches one piece from whichever of `peers` gives it first, and verifies it.
+/// Fetches one piece from whichever of `peers` gives it first, and verifies it. Connects from the addresses and interfaces in
+/// `bind` alone, if there are any.
 ///
 /// # Errors
 /// If the piece does not exist, or none of the peers gives it in time.
@@ -32,8 +35,10 @@ pub async fn fetch_piece(
     peers: &[SocketAddr],
     info: &Info,
     piece: PieceIndex,
+    bind: &[Bind],
     timeout: Duration,
 ) -> Result<Vec<u8>, ProbeError> {
+    let binding = Arc::new(Binding::now(bind));
     let len = info.layout().len_of(piece);
     if len == 0 {
         let count = info.layout().count();
@@ -47,9 +52,9 @@ pub async fn fetch_piece(
         let mut last = None;
         loop {
             for addr in waiting.by_ref().take(PEERS_AT_ONCE.saturating_sub(running.len())) {
-                let info = info.clone();
+                let (info, binding) = (info.clone(), Arc::clone(&binding));
                 running.spawn(async move {
-                    from_peer(addr, &info, piece)
+                    from_peer(addr, &info, piece, &binding)
                         .await
                         .map_err(|e| ProbeError(format!("{addr}: {e}")))
                 });
@@ -69,12 +74,13 @@ async fn from_peer(
     addr: SocketAddr,
     info: &Info,
     piece: PieceIndex,
+    binding: &Binding,
 ) -> Result<Vec<u8>, ProbeError> {
     let layout = info.layout();
     let expected = info.piece_hash(piece);
     let expected =
         expected.ok_or_else(|| ProbeError("the hash of the piece is not known".into()))?;
-    let mut peer = Conversation::open(addr, info.hashes().wire(), layout.count()).await?;
+    let mut peer = Conversation::open(addr, binding, info.hashes().wire(), layout.count()).await?;
     peer.send(&Message::Interested).await?;
     let mut bytes = vec![0; layout.len_of(piece) as usize];
     let mut missing: BTreeSet<u32> = (0..layout.blocks_in(piece)).collect();
@@ -149,11 +155,18 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn open(addr: SocketAddr, hash: WireHash, pieces: u32) -> Result<Self, ProbeError> {
+    async fn open(
+        addr: SocketAddr,
+        binding: &Binding,
+        hash: WireHash,
+        pieces: u32,
+    ) -> Result<Self, ProbeError> {
+        let from = binding.source_for(addr).map_err(|e| ProbeError(e.to_string()))?;
         let reserved = Reserved::default();
         let ours =
             Handshake { reserved, info_hash: hash, peer_id: crate::session::random_peer_id() };
-        let met = meet(&Destination::anyhow(addr), &ours, |named| *named == hash).await;
+        let met =
+            meet(&Destination::anyhow(addr, from.cloned()), &ours, |named| *named == hash).await;
         let (stream, ..) = met.map_err(|error| match error {
             MeetError::Handshake(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => ProbeError(
                 "the peer hung up instead of shaking hands: it may not have this torrent".into(),

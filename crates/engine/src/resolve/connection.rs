@@ -106,7 +106,7 @@ impl Connection {
             self.say(Said::Extensions(Box::default())).await;
             return Ok(());
         }
-        write(&stream, &introduction(shared.port, self.addr)).await?;
+        write(&stream, &introduction(shared.outer_port(), self.addr)).await?;
         self.exchange_messages(stream).await
     }
 

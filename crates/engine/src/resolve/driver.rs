@@ -90,7 +90,7 @@ impl Driver {
         let announcing = AnnouncerConfig {
             info_hash: magnet.hashes.wire(),
             peer_id: shared.peer_id,
-            port: shared.port,
+            port: shared.outer_port(),
             key: shared.key,
             private: false,
         };

@@ -30,6 +30,8 @@ pub(super) struct Life {
     pub(super) progress: Arc<CheckProgress>,
     /// The owner paused it.
     pub(super) paused: bool,
+    /// Why there is no network at present.
+    pub(super) offline: Option<Arc<str>>,
     /// It was removed or the session stops: nothing is begun any more.
     pub(super) stopping: bool,
     /// It has stopped for good.
@@ -74,6 +76,7 @@ impl Life {
             checking: true,
             progress: Arc::default(),
             paused,
+            offline: None,
             stopping: false,
             stopped: false,
             failure: None,
@@ -115,7 +118,7 @@ impl Life {
 
     /// Whether peers are welcome.
     pub(super) const fn is_running(&self) -> bool {
-        !self.checking && !self.paused && !self.stopping
+        !self.checking && !self.paused && self.offline.is_none() && !self.stopping
     }
 
     /// It begins to look for peers, now that its owner has said so.
@@ -157,6 +160,7 @@ impl Life {
         status.state = self.state(complete);
         status.checked_bytes = self.progress.hashed_bytes();
         status.check_total_bytes = self.progress.total_bytes();
+        status.offline = self.offline.as_deref().map(str::to_owned);
         status.tracker_error.clone_from(&self.tracker_error);
         status.tracker_warning.clone_from(&self.tracker_warning);
         status.trackers_answered = self.trackers_answered;

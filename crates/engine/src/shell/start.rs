@@ -6,6 +6,7 @@
 use super::life::{Life, PUBLISH_INTERVAL};
 use super::{Live, TorrentShell, keeper};
 use crate::config::{AddTorrent, Existing};
+use crate::listen;
 use crate::resume::ResumeData;
 use crate::shard::ShardEnv;
 use crate::torrent::TorrentShared;
@@ -48,6 +49,10 @@ impl TorrentShell {
         let (env, live) = (Rc::clone(env), RefCell::new(None));
         let (wake, changed) = (Notify::new(), Notify::new());
         let shell = Rc::new(Self { env, shared, store, options, live, life, wake, changed });
+        let binding = shell.env.shared.network.binding();
+        if binding.is_away() {
+            shell.life.borrow_mut().offline = Some(listen::away(&binding));
+        }
         spawn_local(keeper::run(Rc::clone(&shell)));
         let starting = Rc::clone(&shell);
         spawn_local(async move { starting.begin().await });
@@ -196,7 +201,8 @@ impl TorrentShell {
             seed: crate::tracker::unguessable(),
             peer_id: shared.peer_id,
             key: shared.key,
-            listen_port: shared.port,
+            listen_port: shared.port(),
+            outer_port: Some(shared.outer_port()),
             max_peers: shared.config.max_peers_per_torrent,
             private: metainfo.info.is_private(),
             super_seeding: self.options.super_seeding,
@@ -237,7 +243,7 @@ impl TorrentShell {
             life.save_at = (self.options.existing != Existing::Trust).then_some(now);
             std::mem::take(&mut life.early_peers)
         };
-        if !self.life.borrow().paused {
+        if !self.life.borrow().paused && self.life.borrow().offline.is_none() {
             self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
         }
         if !early_peers.is_empty() {

@@ -3,7 +3,9 @@
 use super::life::Life;
 use super::start::job;
 use super::{Live, TorrentShell};
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -23,12 +25,38 @@ impl TorrentShell {
         self.publish_now();
     }
 
+    /// There is no network any more, for this reason, or there is one. Without one the torrent is as if paused; then it begins anew.
+    pub(crate) fn handle_network(self: &Rc<Self>, lost: Option<Arc<str>>) {
+        let back = lost.is_none();
+        let was_offline = std::mem::replace(&mut self.life.borrow_mut().offline, lost).is_some();
+        if !self.life.borrow().paused && !self.life.borrow().stopping {
+            if back && was_offline {
+                self.life.borrow_mut().renew(self.env.now());
+                self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
+            } else if !back && !was_offline {
+                self.with_live(|live, now| {
+                    live.core.handle_stop(now, &mut live.out);
+                    self.spill_all(live);
+                });
+            }
+        }
+        self.publish_now();
+    }
+
+    /// How peers outside reach us has changed; `ip` is our address there, if it is known.
+    pub(crate) fn handle_outside(self: &Rc<Self>, ip: Option<IpAddr>) {
+        let port = self.env.shared.outer_port();
+        self.with_live(|live, now| live.core.handle_outside(now, port, ip, &mut live.out));
+    }
+
     pub(super) fn resume(self: &Rc<Self>) {
         if self.life.borrow().stopping || !std::mem::take(&mut self.life.borrow_mut().paused) {
             return;
         }
         self.life.borrow_mut().renew(self.env.now());
-        self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
+        if self.life.borrow().offline.is_none() {
+            self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
+        }
         self.publish_now();
     }
 

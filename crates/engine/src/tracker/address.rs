@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether `ip` is not a unicast address of the public Internet. IPv4 addresses inside IPv6 ones (mapped, NAT64,
 /// 6to4) are judged by the IPv4 address, because that is where packets end up.
-pub(super) fn is_local(ip: IpAddr) -> bool {
+pub(crate) fn is_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_local_v4(ip),
         IpAddr::V6(ip) => match embedded_v4(ip) {

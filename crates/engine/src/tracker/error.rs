@@ -48,6 +48,9 @@ pub enum TrackerFault {
     /// The host has no address, or none that may be used.
     #[error("no such host, or no network")]
     Lookup,
+    /// What the user bound the session to is not there.
+    #[error("not asked: {0} is away")]
+    Away(String),
     /// Nobody listens there.
     #[error("connection refused: nothing listens there")]
     Refused,
@@ -97,6 +100,7 @@ impl TrackerFault {
         matches!(
             self,
             Self::Lookup
+                | Self::Away(_)
                 | Self::Refused
                 | Self::Unreachable(_)
                 | Self::Tls(_)
@@ -109,7 +113,7 @@ impl TrackerFault {
     /// took time to find out.
     pub(super) fn telling(self, other: Self) -> Self {
         let weight = |fault: &Self| match fault {
-            Self::Lookup | Self::Local => 0,
+            Self::Lookup | Self::Local | Self::Away(_) => 0,
             Self::Unreachable(_) => 1,
             fault if fault.is_silence() => 2,
             _ => 3,

@@ -3,12 +3,12 @@
 use super::body::BodyLimit;
 use super::http::{Http, Origin};
 use super::{TrackerClient, TrackerError, TrackerFault, host_of, unguessable};
+use crate::network::{Bind, Binding};
 use crate::probe::ProbeError;
 use reqwest::Url;
 use samara_wire::id::{PeerId, WireHash};
 use samara_wire::metainfo::Metainfo;
 use samara_wire::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse, ScrapeStats};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -22,19 +22,29 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The port a tracker is told by who only asks: the first of the range BitTorrent has always used.
 const ASKING_PORT: u16 = 6881;
 
-/// Fetches a `.torrent` by HTTP(S): at most 32 MiB, bounded redirects. Needs a tokio runtime.
+/// Fetches a `.torrent` by HTTP(S): at most 32 MiB, bounded redirects. Needs a tokio runtime. Connects from the addresses and
+/// interfaces in `bind` alone, if there are any.
 ///
 /// The URL is the user's, so it may lead to this machine; but a redirect from elsewhere may not.
 ///
 /// # Errors
 /// If the server cannot be reached within `timeout`, or does not answer with a file of that size.
-pub async fn fetch_torrent(url: &str, timeout: Duration) -> Result<Vec<u8>, ProbeError> {
+pub async fn fetch_torrent(
+    url: &str,
+    bind: &[Bind],
+    timeout: Duration,
+) -> Result<Vec<u8>, ProbeError> {
     let parsed = Url::parse(url.trim()).ok();
     let Some(parsed) = parsed.filter(|url| matches!(url.scheme(), "http" | "https")) else {
         return Err(ProbeError(format!("{url} is not an http or https address")));
     };
     let host = host_of(&parsed);
-    let http = Http::new(&[], Arc::default());
+    let binding = Binding::now(bind);
+    if binding.is_away() {
+        let fault = TrackerFault::Away(binding.to_string());
+        return Err(ProbeError(TrackerError::new(host, fault).to_string()));
+    }
+    let http = Http::new(&binding, Arc::default());
     let got = tokio::time::timeout(timeout, http.get(parsed, Origin::User, TORRENT, None)).await;
     let body = match got {
         Err(_) => Err(TrackerFault::Timeout(timeout)),
@@ -57,12 +67,12 @@ pub async fn fetch_torrent(url: &str, timeout: Duration) -> Result<Vec<u8>, Prob
 }
 
 /// Asks every tracker once, all at the same time; answers in the order of the metainfo, with the URL. Needs a tokio
-/// runtime. Sends from the addresses in `bind` alone, if there are any.
+/// runtime. Sends from the addresses and interfaces in `bind` alone, if there are any.
 ///
 /// Trackers that answer are told at once that we stop, so that they send nobody to where nobody listens.
 pub async fn announce_all(
     metainfo: &Metainfo,
-    bind: &[IpAddr],
+    bind: &[Bind],
     timeout: Duration,
 ) -> Vec<(String, Result<AnnounceResponse, String>)> {
     let request = AnnounceRequest {
@@ -122,10 +132,10 @@ async fn ask(
 
 /// Asks each tracker what it knows of its torrents, all trackers at the same time; answers in the order of
 /// `questions`, of each torrent in the order asked, `None` where the tracker says nothing of it. Announces nothing.
-/// Needs a tokio runtime. Sends from the addresses in `bind` alone, if there are any.
+/// Needs a tokio runtime. Sends from the addresses and interfaces in `bind` alone, if there are any.
 pub async fn scrape_all(
     questions: Vec<(String, Vec<WireHash>)>,
-    bind: &[IpAddr],
+    bind: &[Bind],
     timeout: Duration,
 ) -> Vec<Result<Vec<Option<ScrapeStats>>, String>> {
     let client = TrackerClient::new(bind);

@@ -22,8 +22,9 @@ use super::error::TrackerFault;
 use super::families::family_of;
 use super::names::Names;
 use super::resolver::{ResolveError, Resolver};
+use crate::network::{Binding, Source};
 use reqwest::header::{ACCEPT_ENCODING, LOCATION};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use samara_wire::tracker::udp::Family;
 use std::error::Error;
 use std::io;
@@ -62,7 +63,7 @@ pub(super) struct Answer {
 /// HTTP clients, made when first needed.
 #[derive(Debug)]
 pub(super) struct Http {
-    bind: Vec<IpAddr>,
+    binding: Binding,
     names: Arc<Names>,
     plain: OnceCell<Vec<Lane>>,
     /// For HTTPS; apart, because these need the system's certificates, which take time to read.
@@ -72,7 +73,7 @@ pub(super) struct Http {
 /// Clients that send from one address, or over one family, or as the system likes.
 #[derive(Debug)]
 struct Lane {
-    bind: Option<IpAddr>,
+    source: Option<Source>,
     family: Option<Family>,
     /// Connects to any address.
     open: Client,
@@ -81,8 +82,8 @@ struct Lane {
 }
 
 impl Http {
-    pub(super) fn new(bind: &[IpAddr], names: Arc<Names>) -> Self {
-        Self { bind: bind.to_vec(), names, plain: OnceCell::new(), secure: OnceCell::new() }
+    pub(super) fn new(binding: &Binding, names: Arc<Names>) -> Self {
+        Self { binding: binding.clone(), names, plain: OnceCell::new(), secure: OnceCell::new() }
     }
 
     /// Gets `url` over `family`, or as the system likes, following redirects. Any status that is no redirect is an
@@ -127,8 +128,8 @@ impl Http {
         let lanes = self.lanes(url.scheme() == "https").await?;
         for lane in lanes.iter().filter(|lane| lane.serves(family)) {
             let other_family =
-                |bind: IpAddr| literal.is_some_and(|to| to.is_ipv4() != bind.is_ipv4());
-            if lane.bind.is_some_and(other_family) {
+                |from: &Source| literal.is_some_and(|to| to.is_ipv4() != from.ip.is_ipv4());
+            if lane.source.as_ref().is_some_and(other_family) {
                 continue;
             }
             let client = if local_ok { &lane.open } else { &lane.guarded };
@@ -143,9 +144,10 @@ impl Http {
     async fn lanes(&self, secure: bool) -> Result<&[Lane], TrackerFault> {
         let cell = if secure { &self.secure } else { &self.plain };
         let make = async || {
-            let (bind, names) = (self.bind.clone(), self.names.clone());
+            let (binding, names) = (self.binding.clone(), self.names.clone());
             // Off the thread that moves the bytes of all torrents.
-            let made = tokio::task::spawn_blocking(move || Lane::all(&bind, &names, secure)).await;
+            let made =
+                tokio::task::spawn_blocking(move || Lane::all(&binding, &names, secure)).await;
             made.unwrap_or_else(|error| Err(TrackerFault::Unreachable(error.to_string())))
         };
         cell.get_or_try_init(make).await.map(Vec::as_slice)
@@ -153,25 +155,26 @@ impl Http {
 }
 
 impl Lane {
-    /// A lane for each address in `bind`; or, without, one for any address and one for each family.
-    fn all(bind: &[IpAddr], names: &Arc<Names>, secure: bool) -> Result<Vec<Self>, TrackerFault> {
+    /// A lane for each address that may be used; or, if all may, one for any and one for each family.
+    fn all(binding: &Binding, names: &Arc<Names>, secure: bool) -> Result<Vec<Self>, TrackerFault> {
         let tls = tls_config(secure).map_err(|error| TrackerFault::Tls(error.to_string()))?;
-        let kinds: Vec<_> = match bind {
-            [] => vec![(None, None), (None, Some(Family::V4)), (None, Some(Family::V6))],
-            bind => bind.iter().map(|&ip| (Some(ip), Some(family_of(ip)))).collect(),
+        let of = |source: &Source| (Some(source.clone()), Some(family_of(source.ip)));
+        let kinds: Vec<_> = match binding.is_restricted() {
+            false => vec![(None, None), (None, Some(Family::V4)), (None, Some(Family::V6))],
+            true => binding.sources().iter().map(of).collect(),
         };
-        let make = |(bind, family)| Self::new(bind, family, names, &tls);
+        let make = |(source, family)| Self::new(source, family, names, &tls);
         let lanes: Result<_, _> = kinds.into_iter().map(make).collect();
         lanes.map_err(|error| fault_of(&error))
     }
 
     /// Whether this is a lane for requests over `family`, or for those that go as the system likes.
     fn serves(&self, family: Option<Family>) -> bool {
-        family == self.family || (family.is_none() && self.bind.is_some())
+        family == self.family || (family.is_none() && self.source.is_some())
     }
 
     fn new(
-        bind: Option<IpAddr>,
+        source: Option<Source>,
         family: Option<Family>,
         names: &Arc<Names>,
         tls: &rustls::ClientConfig,
@@ -179,21 +182,32 @@ impl Lane {
         let client = |local| {
             let v4 = family.map(|family| family == Family::V4);
             let resolver = Resolver { names: names.clone(), v4, local };
-            Client::builder()
+            bound(Client::builder(), source.as_ref())
                 .user_agent(USER_AGENT)
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
                 .referer(false)
                 .http1_only()
-                .local_address(bind)
                 .dns_resolver(resolver)
                 .pool_max_idle_per_host(IDLE_PER_HOST)
                 .pool_idle_timeout(IDLE_TIME)
                 .tls_backend_preconfigured(tls.clone())
                 .build()
         };
-        Ok(Self { bind, family, open: client(true)?, guarded: client(false)? })
+        let (open, guarded) = (client(true)?, client(false)?);
+        Ok(Self { source, family, open, guarded })
     }
+}
+
+/// Has a client connect from `source` alone.
+fn bound(client: ClientBuilder, source: Option<&Source>) -> ClientBuilder {
+    let Some(source) = source else { return client };
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    let client = match &source.device {
+        Some(device) => client.interface(&device.name),
+        None => client,
+    };
+    client.local_address(source.ip)
 }
 
 /// TLS that trusts the certificates the system trusts, or nobody: for clients that only use plain HTTP, and on a
@@ -317,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_guarded_client_connects_to_nothing_local() {
-        let http = Http::new(&[], Arc::default());
+        let http = Http::new(&Binding::default(), Arc::default());
         for url in [
             "http://127.0.0.1:1/announce",
             "http://127.1:1/",

@@ -28,9 +28,11 @@ mod scrape;
 mod tests;
 mod udp;
 
+pub(crate) use address::is_local;
 pub(crate) use ask::{Announced, Other};
 pub use error::{TrackerError, TrackerFault};
 
+use crate::network::{Bind, Binding};
 use families::{Avoided, BOTH, family_of};
 use gate::{Gate, Outcome, Turn, Urgency};
 use http::{Answer, Http, Origin};
@@ -58,7 +60,7 @@ pub struct TrackerClient {
 
 #[derive(Debug)]
 struct Inner {
-    bind: Vec<IpAddr>,
+    binding: Arc<Binding>,
     http: Http,
     udp: Udp,
     names: Arc<Names>,
@@ -67,19 +69,24 @@ struct Inner {
 }
 
 impl TrackerClient {
-    /// A client that sends from the addresses in `bind` alone: an address family of which there is none is not
-    /// used. Empty: the system chooses.
+    /// A client that sends from the addresses and interfaces in `bind` alone, as they are now: an address family of which there is
+    /// none is not used. Empty: the system chooses.
     #[must_use]
-    pub fn new(bind: &[IpAddr]) -> Self {
-        Self::with_gate(bind, Gate::new())
+    pub fn new(bind: &[Bind]) -> Self {
+        Self::with_gate(Arc::new(Binding::now(bind)), Gate::new())
     }
 
     /// A client that shares its limits with others.
-    pub(crate) fn with_gate(bind: &[IpAddr], gate: Arc<Gate>) -> Self {
+    pub(crate) fn with_gate(binding: Arc<Binding>, gate: Arc<Gate>) -> Self {
         let names = Arc::<Names>::default();
-        let (http, udp) = (Http::new(bind, names.clone()), Udp::new(bind));
-        let (bind, avoided) = (bind.to_vec(), Avoided::default());
-        Self { inner: Arc::new(Inner { bind, http, udp, names, avoided, gate }) }
+        let (http, udp) = (Http::new(&binding, names.clone()), Udp::new(&binding));
+        let avoided = Avoided::default();
+        Self { inner: Arc::new(Inner { binding, http, udp, names, avoided, gate }) }
+    }
+
+    /// From where it sends.
+    pub(crate) fn binding(&self) -> &Arc<Binding> {
+        &self.inner.binding
     }
 
     /// Announces `request` to the tracker at `url` (`http`, `https` or `udp`) and gives its answer: with the peers it
@@ -101,7 +108,10 @@ impl TrackerClient {
     /// Waits until an announce to `url` may begin.
     pub(crate) async fn turn(&self, url: &str, urgency: Urgency) -> Result<Turn, TrackerError> {
         let host = host_of(&parse_url(url)?);
-        Ok(self.inner.gate.enter(&host, urgency).await)
+        match self.inner.away() {
+            Some(fault) => Err(TrackerError::new(host, fault)),
+            None => Ok(self.inner.gate.enter(&host, urgency).await),
+        }
     }
 
     /// Announces; gives the first answer, and what may bring the second.
@@ -131,6 +141,9 @@ impl TrackerClient {
     ) -> Result<Vec<Option<ScrapeStats>>, TrackerError> {
         let target = parse_url(url)?;
         let host = host_of(&target);
+        if let Some(fault) = self.inner.away() {
+            return Err(TrackerError::new(host, fault));
+        }
         let turn = self.inner.gate.enter(&host, Urgency::Event).await;
         let scraped = scrape::scrape(&self.inner, &target, hashes);
         let result = match tokio::time::timeout(timeout, scraped).await {
@@ -144,12 +157,17 @@ impl TrackerClient {
 }
 
 impl Inner {
+    /// Why nothing can be sent now. Not even names are looked up then.
+    fn away(&self) -> Option<TrackerFault> {
+        self.binding.is_away().then(|| TrackerFault::Away(self.binding.to_string()))
+    }
+
     /// The families over which the host of `url` can be asked, at least one.
     async fn families(&self, url: &Url) -> Result<Vec<Family>, TrackerFault> {
         let addrs = self.names.lookup(url.host_str().unwrap_or_default()).await;
         let may = |family: &Family| {
-            let ours = self.bind.is_empty() || self.bind.iter().any(|ip| family_of(*ip) == *family);
-            ours && addrs.iter().any(|ip| family_of(*ip) == *family)
+            self.binding.has_family(*family == Family::V4)
+                && addrs.iter().any(|ip| family_of(*ip) == *family)
         };
         let families: Vec<_> = BOTH.into_iter().filter(may).collect();
         if families.is_empty() { Err(TrackerFault::Lookup) } else { Ok(families) }

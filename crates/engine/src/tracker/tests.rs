@@ -246,7 +246,7 @@ async fn torrents_are_fetched_and_web_pages_are_not() {
     })
     .await;
     let fetch = async |path: &str| {
-        fetch_torrent(&format!("http://{addr}{path}"), TIME)
+        fetch_torrent(&format!("http://{addr}{path}"), &[], TIME)
             .await
             .map_err(|error| error.to_string())
     };
@@ -261,7 +261,7 @@ async fn torrents_are_fetched_and_web_pages_are_not() {
         let error = fetch(path).await.unwrap_err();
         assert!(error.contains(words) && error.contains(&addr.to_string()), "{error}");
     }
-    let error = fetch_torrent("file:///etc/passwd", TIME).await.unwrap_err();
+    let error = fetch_torrent("file:///etc/passwd", &[], TIME).await.unwrap_err();
     assert!(error.to_string().contains("not an http"));
 }
 

@@ -13,13 +13,14 @@
 //! Local addresses are allowed: all that a stranger can make us send is a connect request of 16 fixed bytes.
 
 use super::error::TrackerFault;
+use crate::network::{Binding, Source};
+use crate::udp;
 use reqwest::Url;
 use samara_wire::id::WireHash;
 use samara_wire::tracker::udp::{
     ConnectionId, Family, MAX_DATAGRAM, Request, Response, TransactionId,
 };
 use samara_wire::tracker::{AnnounceRequest, AnnounceResponse, ScrapeStats};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
@@ -44,7 +45,7 @@ const MAX_ADDRESSES: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Udp {
-    bind: Vec<IpAddr>,
+    binding: Binding,
     v4: OnceLock<UdpSocket>,
     v6: OnceLock<UdpSocket>,
     state: Mutex<State>,
@@ -57,9 +58,9 @@ struct State {
 }
 
 impl Udp {
-    pub(super) fn new(bind: &[IpAddr]) -> Self {
+    pub(super) fn new(binding: &Binding) -> Self {
         let (v4, v6) = (OnceLock::new(), OnceLock::new());
-        Self { bind: bind.to_vec(), v4, v6, state: Mutex::default() }
+        Self { binding: binding.clone(), v4, v6, state: Mutex::default() }
     }
 
     /// Announces to one of `addresses`, again and again until there is an answer. The caller bounds the time.
@@ -231,12 +232,12 @@ impl Udp {
         }
     }
 
-    /// The address to send from, or `None` if the family is not to be used.
-    fn bind_address(&self, v4: bool) -> Option<IpAddr> {
-        if !self.bind.is_empty() {
-            return self.bind.iter().copied().find(|ip| ip.is_ipv4() == v4);
-        }
-        Some(if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() })
+    /// From where to send, or `None` if the family is not to be used.
+    fn source(&self, v4: bool) -> Option<Source> {
+        let any: IpAddr =
+            if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let source = self.binding.source_of(v4).ok()?;
+        Some(source.cloned().unwrap_or_else(|| any.into()))
     }
 
     /// The socket of `to`'s family, made when first needed.
@@ -245,8 +246,9 @@ impl Udp {
         if let Some(socket) = cell.get() {
             return Ok(socket);
         }
-        let ip = self.bind_address(to.is_ipv4()).ok_or(TrackerFault::Lookup)?;
-        let socket = bind(ip).map_err(unreachable_fault)?;
+        let source = self.source(to.is_ipv4()).ok_or(TrackerFault::Lookup)?;
+        let socket = udp::bind(&source, 0).and_then(UdpSocket::from_std);
+        let socket = socket.map_err(unreachable_fault)?;
         Ok(cell.get_or_init(|| socket))
     }
 
@@ -274,17 +276,6 @@ impl Drop for Waiting<'_> {
             self.udp.lock().waiting.remove(&self.key);
         }
     }
-}
-
-fn bind(ip: IpAddr) -> io::Result<UdpSocket> {
-    let domain = if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    if ip.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::new(ip, 0).into())?;
-    UdpSocket::from_std(socket.into())
 }
 
 /// The endpoint without the fields of IPv6 that are not part of its identity.

@@ -8,11 +8,14 @@
 //! that were sent before, such as that nobody listens at their destination.
 
 use crate::error::SessionError;
+use crate::network::Source;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Datagrams read at a time before others have their turn.
 const BATCH: usize = 64;
@@ -24,15 +27,16 @@ const MAX_DATAGRAM: usize = 2048;
 /// After a batch of nothing but errors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Opens a socket at exactly this address.
-pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    if addr.is_ipv6() {
+/// Opens a socket at exactly this address and device.
+pub(crate) fn bind(source: &Source, port: u16) -> io::Result<UdpSocket> {
+    let domain = if source.ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if source.ip.is_ipv6() {
         // So that IPv4 never appears as mapped addresses, whatever the system's default.
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
+    source.bind(&socket, port)?;
     Ok(socket.into())
 }
 
@@ -66,31 +70,33 @@ pub(crate) trait Receiver {
     fn batch_done(&self);
 }
 
-/// The sockets, for sending.
-pub(crate) struct Sockets(Vec<UdpSocket>);
+/// The sockets, for sending. They may be replaced by others, where the network has changed.
+pub(crate) struct Sockets {
+    open: RefCell<Vec<UdpSocket>>,
+    receiver: OnceCell<Rc<dyn Receiver>>,
+    readers: RefCell<JoinSet<()>>,
+}
 
 impl Sockets {
-    pub(crate) const fn new(sockets: Vec<UdpSocket>) -> Self {
-        Self(sockets)
+    pub(crate) fn new(sockets: Vec<UdpSocket>) -> Self {
+        let (receiver, readers) = (OnceCell::new(), RefCell::default());
+        Self { open: RefCell::new(sockets), receiver, readers }
     }
 
     /// Whether there is a socket of the family of `v4`.
     pub(crate) fn has_family(&self, v4: bool) -> bool {
-        self.of_family(v4).is_some()
+        of_family(&self.open.borrow(), v4).is_some()
     }
 
     /// Sends a datagram, by a certain socket or by the first of its family.
     pub(crate) fn send(&self, via: Option<Via>, to: SocketAddr, datagram: &[u8]) {
-        let chosen = via.and_then(|via| self.0.get(via.0));
-        let Some(socket) = chosen.or_else(|| self.of_family(to.is_ipv4())) else { return };
+        let open = self.open.borrow();
+        let chosen = via.and_then(|via| open.get(via.0));
+        let Some(socket) = chosen.or_else(|| of_family(&open, to.is_ipv4())) else { return };
         // Straight to the system and not by way of the event loop, which would first have to learn that there is room.
         if let Err(error) = socket.send_to(datagram, to) {
             tracing::debug!(%to, %error, "datagram not sent");
         }
-    }
-
-    fn of_family(&self, v4: bool) -> Option<&UdpSocket> {
-        self.0.iter().find(|socket| socket.local_addr().is_ok_and(|addr| addr.is_ipv4() == v4))
     }
 
     /// Reads from all sockets for as long as the shard lives.
@@ -98,12 +104,33 @@ impl Sockets {
     /// # Errors
     /// If the event loop does not take a socket.
     pub(crate) fn read(&self, krpc: &Rc<dyn Receiver>) -> io::Result<()> {
-        for (index, socket) in self.0.iter().enumerate() {
+        let receiver = self.receiver.get_or_init(|| Rc::clone(krpc));
+        let mut readers = self.readers.borrow_mut();
+        for (index, socket) in self.open.borrow().iter().enumerate() {
             let socket = tokio::net::UdpSocket::from_std(socket.try_clone()?)?;
-            tokio::task::spawn_local(read(socket, Via(index), Rc::clone(krpc)));
+            readers.spawn_local(read(socket, Via(index), Rc::clone(receiver)));
         }
         Ok(())
     }
+
+    /// Closes the sockets: nothing is sent or received any more.
+    pub(crate) fn close(&self) {
+        self.readers.borrow_mut().abort_all();
+        self.open.borrow_mut().clear();
+    }
+
+    /// Takes other sockets in the place of those that were closed.
+    ///
+    /// # Errors
+    /// If the event loop does not take a socket.
+    pub(crate) fn reopen(&self, sockets: Vec<UdpSocket>) -> io::Result<()> {
+        *self.open.borrow_mut() = sockets;
+        self.receiver.get().map_or(Ok(()), |receiver| self.read(receiver))
+    }
+}
+
+fn of_family(sockets: &[UdpSocket], v4: bool) -> Option<&UdpSocket> {
+    sockets.iter().find(|socket| socket.local_addr().is_ok_and(|addr| addr.is_ipv4() == v4))
 }
 
 async fn read(socket: tokio::net::UdpSocket, via: Via, krpc: Rc<dyn Receiver>) {

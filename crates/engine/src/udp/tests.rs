@@ -1,6 +1,6 @@
 use super::*;
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use tokio::sync::Notify;
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ impl Receiver for Heard {
 }
 
 fn socket() -> (UdpSocket, SocketAddr) {
-    let socket = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let socket = bind(&Source::from(IpAddr::from(Ipv4Addr::LOCALHOST)), 0).unwrap();
     let addr = socket.local_addr().unwrap();
     (socket, addr)
 }

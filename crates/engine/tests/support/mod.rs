@@ -8,7 +8,7 @@ use samara_engine::wire::metainfo::Metainfo;
 use samara_engine::wire::mse::Policy;
 use samara_engine::{AddTorrent, Existing, Session, SessionConfig, State, Torrent, TorrentStatus};
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ pub(crate) fn session(state_dir: Option<&Path>) -> Session {
 
 pub(crate) fn config(state_dir: Option<&Path>) -> SessionConfig {
     SessionConfig {
-        bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        bind: vec![Ipv4Addr::LOCALHOST.into()],
         dht: None,
         state_dir: state_dir.map(Path::to_owned),
         // What is not the test's own is left alone, and leaves it alone.

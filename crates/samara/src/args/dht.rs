@@ -3,7 +3,7 @@
 use super::examples;
 use crate::units;
 use clap::{ArgGroup, Args, Subcommand, ValueHint};
-use std::net::IpAddr;
+use samara_engine::Bind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,9 +35,9 @@ pub(crate) struct DhtNetworkArgs {
     /// Listen on this port, TCP and UDP; 0 lets the system choose
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) port: u16,
-    /// Listen on and ask from this address only; repeat for more
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) bind: Vec<IpAddr>,
+    /// Listen on and ask from this address or network interface only; repeat for more
+    #[arg(long, value_name = "ADDR|INTERFACE")]
+    pub(crate) bind: Vec<Bind>,
 }
 
 /// Print what is stored at a target or under a key (BEP 44)

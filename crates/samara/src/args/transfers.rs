@@ -3,7 +3,7 @@
 use super::{Encryption, examples};
 use crate::units;
 use clap::{Args, ValueHint};
-use std::net::IpAddr;
+use samara_engine::Bind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ pub(crate) struct NetworkArgs {
     /// Listen on this port, TCP and UDP; 0 lets the system choose [default: 6881, or any if it is taken]
     #[arg(long, value_name = "N")]
     pub(crate) port: Option<u16>,
-    /// Listen on and connect from this address only; repeat for more
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) bind: Vec<IpAddr>,
+    /// Listen on and connect from this address or network interface only; repeat for more
+    #[arg(long, value_name = "ADDR|INTERFACE")]
+    pub(crate) bind: Vec<Bind>,
     /// Connect to this peer at once; repeat for more
     #[arg(long = "peer", value_name = "HOST:PORT")]
     pub(crate) peers: Vec<String>,
@@ -38,6 +38,9 @@ pub(crate) struct NetworkArgs {
     /// Neither announce on the local network nor look for peers there
     #[arg(long)]
     pub(crate) no_lsd: bool,
+    /// Do not ask the router to let peers connect to this machine
+    #[arg(long)]
+    pub(crate) no_port_mapping: bool,
     /// Keep resume data in this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
@@ -139,9 +142,9 @@ pub(crate) struct TrackerArgs {
     /// Listen on this port, TCP and UDP; 0 lets the system choose
     #[arg(long, value_name = "N", default_value_t = 6969)]
     pub(crate) port: u16,
-    /// Listen on this address only; repeat for more
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) bind: Vec<IpAddr>,
+    /// Listen on this address only, or on those that this network interface has; repeat for more
+    #[arg(long, value_name = "ADDR|INTERFACE")]
+    pub(crate) bind: Vec<Bind>,
     /// Time between announces that peers are asked to keep
     #[arg(long, value_name = "TIME", value_parser = units::parse_duration, default_value = "30m")]
     pub(crate) interval: Duration,

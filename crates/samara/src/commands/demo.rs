@@ -313,7 +313,8 @@ impl Demo<'_> {
 fn start() -> Result<Session, Failure> {
     // Needs no network, so it asks nobody there.
     let config = SessionConfig {
-        bind: vec![HOST],
+        bind: vec![HOST.into()],
+        port_mapping: false,
         port: 0,
         dht: None,
         local_discovery: false,

@@ -11,7 +11,7 @@ use crate::signals::Signals;
 use crate::source::{self, Source};
 use samara_engine::wire::magnet::{Magnet, MagnetLink};
 use samara_engine::wire::metainfo::Metainfo;
-use samara_engine::{AddTorrent, ResolveConfig, Resolved};
+use samara_engine::{AddTorrent, Bind, ResolveConfig, Resolved};
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -21,7 +21,8 @@ use std::time::Instant;
 /// Downloads everything asked for.
 pub(crate) fn run(args: &DownloadArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
-    let (mut items, links) = open(&args.sources, out)?;
+    let bind = session::bind(&args.network.bind, &context.loaded.settings);
+    let (mut items, links) = open(&args.sources, bind, out)?;
     if links.is_empty() {
         // What is wrong is said before anything is touched.
         choose(&items, &args.files)?;
@@ -92,10 +93,14 @@ impl From<(Magnet, Resolved)> for Item {
 }
 
 /// All torrents at hand, each once, and the links whose torrents are yet to be found.
-fn open(sources: &[String], out: Output) -> Result<(Vec<Item>, Vec<MagnetLink>), Failure> {
+fn open(
+    sources: &[String],
+    bind: &[Bind],
+    out: Output,
+) -> Result<(Vec<Item>, Vec<MagnetLink>), Failure> {
     let (mut items, mut links) = (Vec::new(), Vec::new());
     for source in sources {
-        match source::open(source)? {
+        match source::open(source, bind)? {
             Source::Torrent(metainfo) => {
                 let item = Item { metainfo: *metainfo, select: Vec::new(), peers: Vec::new() };
                 push(&mut items, item, out);
@@ -129,10 +134,14 @@ fn choose(items: &[Item], files: &[String]) -> Result<Vec<Option<Vec<usize>>>, F
 }
 
 /// All torrents named, each once.
-pub(crate) fn load(sources: &[String], out: Output) -> Result<Vec<Metainfo>, Failure> {
+pub(crate) fn load(
+    sources: &[String],
+    bind: &[Bind],
+    out: Output,
+) -> Result<Vec<Metainfo>, Failure> {
     let mut torrents: Vec<Metainfo> = Vec::new();
     for source in sources {
-        let metainfo = source::load(source)?;
+        let metainfo = source::load(source, bind)?;
         if torrents.iter().any(|m| m.info.hashes() == metainfo.info.hashes()) {
             out.warn(format_args!("{} is named twice", clean(source)));
         } else {

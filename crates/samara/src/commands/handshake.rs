@@ -1,6 +1,6 @@
 //! `samara handshake`: who a peer is and what it can do.
 
-use super::{runtime, session};
+use super::{Context, runtime, session};
 use crate::args::HandshakeArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, clean};
@@ -12,13 +12,14 @@ use serde_json::json;
 use std::net::SocketAddr;
 
 /// Shakes hands and prints what was said.
-pub(crate) fn run(args: &HandshakeArgs, out: Output) -> Result<Exit, Failure> {
-    let metainfo = source::load(&args.source)?;
+pub(crate) fn run(args: &HandshakeArgs, context: &Context) -> Result<Exit, Failure> {
+    let out = context.out;
+    let metainfo = source::load(&args.source, &context.loaded.settings.bind)?;
     let hash = metainfo.info.hashes().wire();
     let (addr, mut said) = runtime()?.block_on(async {
         let mut last = None;
         for addr in session::resolve_one(&args.peer).await? {
-            match probe::handshake(addr, hash, args.timeout).await {
+            match probe::handshake(addr, hash, &context.loaded.settings.bind, args.timeout).await {
                 Ok(said) => return Ok((addr, said)),
                 Err(e) => last = Some((addr, e)),
             }

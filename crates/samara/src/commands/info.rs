@@ -1,5 +1,6 @@
 //! `samara info`: what is in a torrent.
 
+use super::Context;
 use crate::args::InfoArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::tree::{self, Leaf};
@@ -16,8 +17,9 @@ const FILES_SHOWN: usize = 20;
 const URLS_SHOWN: usize = 8;
 
 /// Shows the torrent.
-pub(crate) fn run(args: &InfoArgs, out: Output) -> Result<Exit, Failure> {
-    let metainfo = source::load(&args.source)?;
+pub(crate) fn run(args: &InfoArgs, context: &Context) -> Result<Exit, Failure> {
+    let out = context.out;
+    let metainfo = source::load(&args.source, &context.loaded.settings.bind)?;
     if out.json {
         out.object("info", as_json(&metainfo))?;
     } else {

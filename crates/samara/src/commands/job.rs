@@ -238,6 +238,9 @@ impl Job {
         if let Some(error) = &self.failure {
             return Some(error.message.clone());
         }
+        if let Some(why) = &self.status.offline {
+            return Some(why.clone());
+        }
         let waiting = self.status.state == State::Downloading && self.status.stats.peers == 0;
         if !waiting || now - self.last_peer < QUIET {
             return None;

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 /// Asks every tracker and prints the peers, each once.
 pub(crate) fn run(args: &PeersArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let metainfo = source::load(&args.source)?;
+    let metainfo = source::load(&args.source, &context.loaded.settings.bind)?;
     if metainfo.trackers.is_empty() {
         return Err(Failure::new(Exit::Network, "the torrent names no tracker"));
     }

@@ -17,7 +17,8 @@ use std::time::Instant;
 /// Fetches the piece and writes it.
 pub(crate) fn run(args: &PieceArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let metainfo = source::load(&args.source)?;
+    let bind = &context.loaded.settings.bind;
+    let metainfo = source::load(&args.source, bind)?;
     let count = metainfo.info.layout().count();
     if args.index >= count {
         return Err(Failure::new(
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &PieceArgs, context: &Context) -> Result<Exit, Failure> 
         let peers = peers(args, context, &metainfo).await?;
         let left = args.timeout.saturating_sub(begun.elapsed());
         let fetched =
-            probe::fetch_piece(&peers, &metainfo.info, PieceIndex(args.index), left).await;
+            probe::fetch_piece(&peers, &metainfo.info, PieceIndex(args.index), bind, left).await;
         fetched.map_err(|e| {
             Failure::new(
                 Exit::Network,

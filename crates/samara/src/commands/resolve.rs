@@ -25,7 +25,7 @@ pub(crate) const USUAL_TIMEOUT: Duration = Duration::from_secs(600);
 /// Fetches what a link names and writes it as a `.torrent` file.
 pub(crate) fn run(args: &ResolveArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
-    let link = match source::open(&args.link)? {
+    let link = match source::open(&args.link, session::bind(&args.network.bind, settings))? {
         Source::Magnet(link) => *link,
         Source::Torrent(_) => {
             let what = format!("{} is a torrent already", source::shown(&args.link));

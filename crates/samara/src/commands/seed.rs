@@ -15,7 +15,8 @@ use std::time::Instant;
 /// Seeds until told to stop.
 pub(crate) fn run(args: &SeedArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
-    let torrents = load(&args.sources, out)?;
+    let bind = session::bind(&args.network.bind, &context.loaded.settings);
+    let torrents = load(&args.sources, bind, out)?;
     let dir = absolute(&args.data)?;
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;

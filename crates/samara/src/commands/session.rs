@@ -6,13 +6,38 @@ use crate::output::Output;
 use crate::settings::{Settings, is_endpoint};
 use samara_engine::wire::metainfo::Metainfo;
 use samara_engine::{
-    AddError, Allocation, DhtConfig, Session, SessionConfig, SessionError, Torrent,
+    AddError, Allocation, Bind, DhtConfig, Session, SessionConfig, SessionError, Torrent,
 };
 use serde_json::json;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 /// The port most clients listen on; another is taken if it is in use and none was asked for.
 const USUAL_PORT: u16 = 6881;
+
+/// What of the network may be used: what the command line says, else what the settings say.
+pub(crate) fn bind<'a>(given: &'a [Bind], settings: &'a Settings) -> &'a [Bind] {
+    if given.is_empty() { &settings.bind } else { given }
+}
+
+/// The addresses that a server listens on: those of `bind` as they are now, or those that mean all.
+pub(crate) fn addresses(bind: &[Bind]) -> Result<Vec<IpAddr>, Failure> {
+    if !bind.is_empty() {
+        let found = Bind::addresses(bind);
+        let names: Vec<_> = bind.iter().map(ToString::to_string).collect();
+        return match found.is_empty() {
+            true => {
+                Err(Failure::new(Exit::Network, format!("{} has no address now", names.join(", ")))
+                    .hint("ip address (Linux) or ipconfig shows which interfaces there are"))
+            }
+            false => Ok(found),
+        };
+    }
+    let mut all = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        all.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    }
+    Ok(all)
+}
 
 /// Starts a session as the command line and the settings ask.
 pub(crate) fn start(
@@ -23,12 +48,13 @@ pub(crate) fn start(
     let asked = args.port.or(settings.port);
     let config = SessionConfig {
         port: asked.unwrap_or(USUAL_PORT),
-        bind: if args.bind.is_empty() { settings.bind.clone() } else { args.bind.clone() },
+        bind: bind(&args.bind, settings).to_vec(),
         limit_down: args.limit_down.map_or(settings.limit_down, |l| l.0),
         limit_up: args.limit_up.map_or(settings.limit_up, |l| l.0),
         max_peers: settings.max_peers,
         encryption: args.encryption.unwrap_or(settings.encryption).policy(),
         local_discovery: settings.lsd && !args.no_lsd,
+        port_mapping: settings.port_mapping && !args.no_port_mapping,
         state_dir: args.state_dir.clone().or_else(|| settings.state_dir.clone()),
         dht: dht(args, settings)?,
         allocation: if preallocate { Allocation::Full } else { Allocation::Sparse },

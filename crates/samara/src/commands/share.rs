@@ -35,12 +35,14 @@ struct Shared {
 /// Shares until told to stop.
 pub(crate) fn run(args: &ShareArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
+    let bind = session::bind(&args.network.bind, settings);
+    let addresses = session::addresses(bind)?;
     let host = match &args.host {
         Some(host) => bracketed(host),
-        None => bracketed(&local_address(&args.network.bind, settings).to_string()),
+        None if bind.is_empty() => bracketed(&local_address().to_string()),
+        None => bracketed(&addresses[0].to_string()),
     };
-    let first = addresses(&args.network.bind, settings).next();
-    let port = free_port(first.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), args.tracker_port)?;
+    let port = free_port(addresses[0], args.tracker_port)?;
     let base = format!("{host}:{port}");
     let mut shared = Vec::new();
     let mut names = BTreeSet::new();
@@ -49,7 +51,7 @@ pub(crate) fn run(args: &ShareArgs, context: &Context) -> Result<Exit, Failure> 
     }
     save(args, &shared)?;
     let tracker = TrackerServer::start(TrackerServerConfig {
-        bind: addresses(&args.network.bind, settings).map(|ip| SocketAddr::new(ip, port)).collect(),
+        bind: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
         interval: ANNOUNCE_INTERVAL,
         allow: shared.iter().map(|s| s.created.metainfo.info.hashes().wire()).collect(),
         files: shared.iter().map(|s| (s.file_name.clone(), s.created.bytes.clone())).collect(),
@@ -168,10 +170,7 @@ fn save(args: &ShareArgs, shared: &[Shared]) -> Result<(), Failure> {
 
 /// The address by which the rest of the network most likely reaches this machine: that of the interface on which
 /// packets for elsewhere would leave. Nothing is sent to find out.
-fn local_address(bind: &[IpAddr], settings: &Settings) -> IpAddr {
-    if let Some(chosen) = bind.first().or_else(|| settings.bind.first()) {
-        return *chosen;
-    }
+fn local_address() -> IpAddr {
     // Addresses reserved for documentation: whatever route there is to the world leads there too.
     let routes = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
     routes
@@ -190,22 +189,6 @@ fn bracketed(host: &str) -> String {
         Ok(v6) => format!("[{v6}]"),
         Err(_) => host.to_owned(),
     }
-}
-
-/// The addresses to listen on: those the user chose, or all.
-fn addresses(bind: &[IpAddr], settings: &Settings) -> impl Iterator<Item = IpAddr> + use<> {
-    let chosen = if bind.is_empty() { &settings.bind } else { bind };
-    let all = if chosen.is_empty() { all_addresses() } else { chosen.to_vec() };
-    all.into_iter()
-}
-
-/// The addresses that mean all, of IPv4 and, where the system has it, of IPv6.
-pub(super) fn all_addresses() -> Vec<IpAddr> {
-    let mut all = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        all.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    }
-    all
 }
 
 /// A port for the tracker. It must be known before the torrent is made, which names it.

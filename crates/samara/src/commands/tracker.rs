@@ -1,10 +1,11 @@
 //! `samara tracker`: a small tracker by itself.
 
-use super::{Context, runtime};
+use super::{Context, runtime, session};
 use crate::args::TrackerArgs;
 use crate::exit::{Exit, Failure, said};
 use crate::signals::Signals;
 use crate::source;
+use samara_engine::Bind;
 use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
 use samara_engine::wire::id::WireHash;
 use samara_engine::wire::magnet::Magnet;
@@ -14,11 +15,11 @@ use std::net::SocketAddr;
 /// Tracks until told to stop.
 pub(crate) fn run(args: &TrackerArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
-    let chosen = if args.bind.is_empty() { &settings.bind } else { &args.bind };
-    let bind = if chosen.is_empty() { &super::share::all_addresses() } else { chosen };
+    let chosen = session::bind(&args.bind, settings);
+    let bind = session::addresses(chosen)?;
     let mut allow = Vec::new();
     for what in &args.allow {
-        allow.extend(names_of(what)?);
+        allow.extend(names_of(what, chosen)?);
     }
     let config = TrackerServerConfig {
         bind: bind.iter().map(|&ip| SocketAddr::new(ip, args.port)).collect(),
@@ -51,11 +52,11 @@ pub(crate) fn run(args: &TrackerArgs, context: &Context) -> Result<Exit, Failure
 }
 
 /// The names under which peers announce the torrent that `what` is: an info-hash, or a torrent file.
-fn names_of(what: &str) -> Result<Vec<WireHash>, Failure> {
+fn names_of(what: &str, bind: &[Bind]) -> Result<Vec<WireHash>, Failure> {
     if let Ok(magnet) = Magnet::from_info_hash(what) {
         return Ok(magnet.hashes.names().collect());
     }
-    Ok(source::load(what)?.info.hashes().names().collect())
+    Ok(source::load(what, bind)?.info.hashes().names().collect())
 }
 
 fn not_started(port: u16, error: &std::io::Error) -> Failure {

@@ -2,7 +2,7 @@
 //!
 //! Uses the storage alone: no sockets, no resume data, nothing written.
 
-use super::watch;
+use super::{Context, watch};
 use crate::args::VerifyArgs;
 use crate::exit::{Exit, Failure, said};
 use crate::output::{Output, clean};
@@ -56,8 +56,9 @@ pub(crate) struct BadFile {
 }
 
 /// Checks the data and reports.
-pub(crate) fn run(args: &VerifyArgs, out: Output) -> Result<Exit, Failure> {
-    let metainfo = source::load(&args.source)?;
+pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
+    let out = context.out;
+    let metainfo = source::load(&args.source, &context.loaded.settings.bind)?;
     match fs::metadata(&args.data) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => {

@@ -4,7 +4,7 @@ use super::Settings;
 use crate::args::{ColorWhen, Encryption};
 use crate::units;
 use clap::ValueEnum;
-use std::net::IpAddr;
+use samara_engine::{Bind, BindError};
 use std::path::PathBuf;
 
 /// One option.
@@ -39,9 +39,9 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "bind",
-        doc: "addresses to listen on and connect from",
-        example: "[\"192.0.2.1\"]",
-        set: |s, v| addresses(v).map(|x| s.bind = x),
+        doc: "addresses or network interfaces to listen on and connect from",
+        example: "[\"tun0\"]",
+        set: |s, v| binds(v).map(|x| s.bind = x),
         show: |s| match s.bind.is_empty() {
             true => "all".to_owned(),
             false => s.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -110,6 +110,13 @@ pub(crate) const KEYS: &[Key] = &[
         show: |s| s.lsd.to_string(),
     },
     Key {
+        name: "port-mapping",
+        doc: "ask the router to let peers connect: PCP, NAT-PMP, UPnP",
+        example: "true",
+        set: |s, v| boolean(v).map(|x| s.port_mapping = x),
+        show: |s| s.port_mapping.to_string(),
+    },
+    Key {
         name: "state-dir",
         doc: "directory for resume data",
         example: "\"~/.local/state/samara\"",
@@ -167,11 +174,11 @@ fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
+fn binds(text: &str) -> Result<Vec<Bind>, String> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty() && *part != "all")
-        .map(|part| part.parse().map_err(|_| format!("`{part}` is not an IP address")))
+        .map(|part| part.parse().map_err(|e: BindError| e.to_string()))
         .collect()
 }
 

@@ -11,9 +11,9 @@ pub(crate) use keys::{KEYS, is_endpoint};
 use crate::args::{ColorWhen, Encryption};
 use crate::exit::{Exit, Failure};
 use crate::suggest;
+use samara_engine::Bind;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub(crate) struct Settings {
     pub(crate) output: PathBuf,
     /// Port to listen on; `None`: the usual one, or any if it is taken.
     pub(crate) port: Option<u16>,
-    /// Addresses to listen on and connect from; empty: all.
-    pub(crate) bind: Vec<IpAddr>,
+    /// Addresses and interfaces to listen on and connect from; empty: all.
+    pub(crate) bind: Vec<Bind>,
     /// Take part in the DHT.
     pub(crate) dht: bool,
     /// Nodes to join it by; empty: the public ones.
@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) encryption: Encryption,
     /// Local service discovery.
     pub(crate) lsd: bool,
+    /// Ask the router to let peers connect.
+    pub(crate) port_mapping: bool,
     /// Where resume data is kept; `None` where the system has no such place.
     pub(crate) state_dir: Option<PathBuf>,
     /// Reserve the whole space of a download first.
@@ -74,6 +76,7 @@ impl Default for Settings {
             max_peers: 500,
             encryption: Encryption::default(),
             lsd: true,
+            port_mapping: true,
             state_dir,
             preallocate: false,
             sequential: false,

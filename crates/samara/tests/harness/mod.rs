@@ -43,7 +43,7 @@ impl Home {
             }
         }
         // Tests keep to themselves; SAMARA_* of the environment are gone.
-        command.env("SAMARA_LSD", "false");
+        command.env("SAMARA_LSD", "false").env("SAMARA_PORT_MAPPING", "false");
         command.args(args).current_dir(self.0.path()).env("HOME", self.0.path().join("home"));
         // No test asks anybody outside of this machine; those of the DHT name their nodes.
         command.env("TMPDIR", self.0.path()).env("SAMARA_DHT", "0").stdin(Stdio::null());

@@ -101,7 +101,27 @@ impl Torrent {
     /// the order in which we dial depends on it.
     pub(super) fn on_external_ip(&mut self, now: Instant, ip: IpAddr) {
         self.external_known = true;
-        self.peer_list.set_external(now, SocketAddr::new(ip, self.config.listen_port));
+        let port = self.config.outer_port.unwrap_or(self.config.listen_port);
+        self.peer_list.set_external(now, SocketAddr::new(ip, port));
+    }
+
+    /// By which port, and by which address if that is known, peers outside reach us: a gateway said so. Trackers are told of another
+    /// port at once, as far as they allow.
+    pub fn handle_outside(
+        &mut self,
+        now: Instant,
+        port: u16,
+        ip: Option<IpAddr>,
+        out: &mut Outbox,
+    ) {
+        let before = self.config.outer_port.replace(port).unwrap_or(self.config.listen_port);
+        if let Some(ip) = ip {
+            self.on_external_ip(now, ip);
+        }
+        if before != port {
+            self.announcer.set_port(port);
+            self.handle_announce_now(now, out);
+        }
     }
 
     /// Sends the announces that are due.

@@ -9,7 +9,7 @@ use crate::pex::UT_PEX_ID;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use samara_wire::peer::extension::{ExtensionHandshake, HANDSHAKE_ID};
 use samara_wire::peer::message::Message;
 use samara_wire::peer::{ut_holepunch, ut_metadata, ut_pex};
@@ -39,13 +39,25 @@ impl Torrent {
             extensions,
             metadata_len,
             client: Some(self.config.client_version.clone()),
-            port: (self.config.listen_port != 0).then_some(self.config.listen_port),
+            port: Some(self.port_for(addr.ip())).filter(|port| *port != 0),
             request_queue: u32::try_from(MAX_SERVE_QUEUE).ok(),
             your_ip: Some(addr.ip()),
             upload_only: self.complete && !super_seeding,
             ..ExtensionHandshake::default()
         };
         Message::Extended { id: HANDSHAKE_ID, payload: handshake.encode().into() }
+    }
+
+    /// The port by which a peer reaches us: on the local network no gateway is between us.
+    fn port_for(&self, peer: IpAddr) -> u16 {
+        let is_near = match peer {
+            IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
+            IpAddr::V6(ip) => {
+                ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback()
+            }
+        };
+        let outer_port = self.config.outer_port.filter(|_| !is_near);
+        outer_port.unwrap_or(self.config.listen_port)
     }
 
     /// An extended message. One that cannot be read is passed over: peers get many of them wrong.

@@ -30,6 +30,8 @@ pub struct TorrentConfig {
     pub key: u32,
     /// The port we listen on, as announced; 0 if we do not.
     pub listen_port: u16,
+    /// The port by which peers outside the local network reach us, where that is another one.
+    pub outer_port: Option<u16>,
     /// Connections at most.
     pub max_peers: usize,
     /// Unchoke slots at least; more are opened as the measured upload allows.
@@ -59,6 +61,7 @@ impl Default for TorrentConfig {
             peer_id: PeerId::ours(*b"0100", [0; 12]),
             key: 0,
             listen_port: 0,
+            outer_port: None,
             max_peers: 100,
             upload_slots: 8,
             private: false,
@@ -195,7 +198,7 @@ impl TorrentConfig {
         AnnouncerConfig {
             info_hash,
             peer_id: self.peer_id,
-            port: self.listen_port,
+            port: self.outer_port.unwrap_or(self.listen_port),
             key: self.key,
             private: self.private,
         }

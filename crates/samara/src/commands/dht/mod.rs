@@ -11,7 +11,7 @@ use crate::signals::Signals;
 use crate::source;
 use samara_engine::wire::id::WireHash;
 use samara_engine::wire::magnet::Magnet;
-use samara_engine::{DhtConfig, DhtError, DhtHandle, Session, SessionConfig};
+use samara_engine::{Bind, DhtConfig, DhtError, DhtHandle, Session, SessionConfig};
 use serde_json::json;
 use std::time::Duration;
 
@@ -38,10 +38,11 @@ fn join(args: &DhtNetworkArgs, settings: &Settings, stays: bool) -> Result<Sessi
     };
     let config = SessionConfig {
         port: args.port,
-        bind: if args.bind.is_empty() { settings.bind.clone() } else { args.bind.clone() },
+        bind: session::bind(&args.bind, settings).to_vec(),
         state_dir: settings.state_dir.clone().filter(|_| !private),
         dht: Some(DhtConfig { routers, read_only: !stays }),
         local_discovery: false,
+        port_mapping: stays && settings.port_mapping,
         ..SessionConfig::default()
     };
     Session::start(config).map_err(|e| session::not_started(&e))
@@ -88,7 +89,8 @@ pub(super) fn failed(error: DhtError) -> Failure {
 
 fn peers(args: &DhtPeersArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let hashes = hashes_of(&args.torrent)?;
+    let bind = session::bind(&args.network.bind, &context.loaded.settings);
+    let hashes = hashes_of(&args.torrent, bind)?;
     let found = ask(&args.network, context, args.timeout, async |dht| {
         let mut found = Vec::new();
         for hash in hashes {
@@ -112,11 +114,11 @@ fn peers(args: &DhtPeersArgs, context: &Context) -> Result<Exit, Failure> {
 }
 
 /// The names under which peers announce the torrent that `what` is: an info-hash, or a torrent file.
-fn hashes_of(what: &str) -> Result<Vec<WireHash>, Failure> {
+fn hashes_of(what: &str, bind: &[Bind]) -> Result<Vec<WireHash>, Failure> {
     if let Ok(magnet) = Magnet::from_info_hash(what) {
         return Ok(magnet.hashes.names().collect());
     }
-    Ok(source::load(what)?.info.hashes().names().collect())
+    Ok(source::load(what, bind)?.info.hashes().names().collect())
 }
 
 /// Runs a node until told to stop.

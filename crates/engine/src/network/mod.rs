@@ -1,0 +1,31 @@
+//! This machine's network: which interfaces, addresses and gateways there are, and what of it the session may use.
+//!
+//! | file | does |
+//! | --- | --- |
+//! | `bind` | what the user chose: addresses, interfaces |
+//! | `binding` | what that means now: the addresses and devices that sockets are opened at |
+//! | `routes` | the gateways |
+//! | `alarm` | tells that something has changed, where the system does |
+//! | `watch` | looks again and again, and tells who wants to know |
+//!
+//! **Failing closed.** Whoever opens a socket asks the [`Binding`] from where. If the session is bound and there is no address
+//! of the family wanted, the answer is an error and nothing is sent. A socket at an interface is bound to the device itself
+//! where the system allows it (Linux, Apple's), so that not even a wrong route leads elsewhere, and to an address of it besides.
+//! The one exception are look-ups of names, which the system's resolver does in its own way; while the
+//! interface is away none are made.
+
+mod alarm;
+mod bind;
+mod binding;
+mod routes;
+mod watch;
+
+pub use bind::{Bind, BindError};
+pub(crate) use binding::{Binding, Source, connect_tcp};
+#[cfg(test)]
+pub(crate) use routes::Gateway;
+pub(crate) use routes::guess;
+pub(crate) use watch::{Network, Situation, Subnet, run};
+
+#[cfg(test)]
+pub(crate) use watch::tests;

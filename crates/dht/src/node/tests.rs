@@ -422,3 +422,20 @@ fn nodes_of_the_other_family_are_told_to_those_who_want_them() {
     let (v4, other, ..) = told(addr(0), later, true, true);
     assert_eq!((v4, other), (Some(8), None), "forgotten");
 }
+
+#[test]
+fn an_address_that_a_gateway_told_makes_a_fitting_id_at_once() {
+    let lost = DhtConfig { external_ip: None, ..config(12) };
+    let mut net = Net::with((0..12).map(config).chain([lost]));
+    let (before, told) = (net.nodes[12].id(), addr(12).ip());
+    for other in ["::1".parse().unwrap(), "0.0.0.0".parse().unwrap()] {
+        net.call(12, |node, now, out| node.handle_external_ip(now, other, out));
+    }
+    assert_eq!((net.nodes[12].id(), net.nodes[12].external_ip()), (before, None));
+    net.call(12, |node, now, out| node.handle_external_ip(now, told, out));
+    let after = net.nodes[12].id();
+    assert!(after != before && after.is_valid_for(told));
+    net.call(12, |node, now, out| node.handle_external_ip(now, told, out));
+    assert_eq!(net.nodes[12].id(), after, "no news");
+    assert!(net.events.contains(&(12, Event::ExternalAddress(told))));
+}

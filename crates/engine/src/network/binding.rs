@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Addresses of one interface that are used.
@@ -70,7 +70,13 @@ impl Device {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP));
         match socket.and_then(|socket| self.bind(&socket, true)) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                tracing::warn!(interface = %self.name, "the system does not let us bind to the interface, only to its addresses");
+                static SAID: Once = Once::new();
+                let name = &self.name;
+                SAID.call_once(|| {
+                    tracing::warn!(
+                        "the system does not let us bind to {name}, only to its addresses"
+                    )
+                });
                 false
             }
             // Any other trouble shows again where it matters, and there it fails closed.

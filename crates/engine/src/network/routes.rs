@@ -4,7 +4,9 @@
 //! one: that is what home routers and VPN servers use, and whoever else it is will not answer what is asked of gateways.
 
 use if_addrs::Interface;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+#[cfg(any(target_os = "linux", test))]
+use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Gateways that are known at a time.
 const MAX_GATEWAYS: usize = 8;

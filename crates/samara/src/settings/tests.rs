@@ -40,7 +40,7 @@ fn wrong_values_name_their_place() {
     for (text, expected) in [
         ("port = 70000", "`70000` is not a port"),
         ("limit-up = 'fast'", "not a rate"),
-        ("bind = 'here'", "not an IP address"),
+        ("bind = '10.0.0'", "neither an IP address"),
         ("sequential = 3", "not true or false"),
         ("[output]\nx = 1", "not a table"),
         ("port = ", "1"),

@@ -425,7 +425,7 @@ fn nodes_of_the_other_family_are_told_to_those_who_want_them() {
 
 #[test]
 fn an_address_that_a_gateway_told_makes_a_fitting_id_at_once() {
-    let lost = DhtConfig { external_ip: None, ..config(12) };
+    let lost = DhtConfig { routers: vec![], external_ip: None, ..config(12) };
     let mut net = Net::with((0..12).map(config).chain([lost]));
     let (before, told) = (net.nodes[12].id(), addr(12).ip());
     for other in ["::1".parse().unwrap(), "0.0.0.0".parse().unwrap()] {

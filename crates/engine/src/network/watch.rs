@@ -75,7 +75,9 @@ impl Network {
     /// Interfaces are looked at once if the user named one; else that has time until [`run`].
     pub(crate) fn new(chosen: &[Bind]) -> Self {
         let binding = Arc::new(Binding::now(chosen));
-        tell(&Binding::default(), &binding);
+        if binding.is_away() {
+            tell(&Binding::default(), &binding);
+        }
         let situation = Arc::new(Situation { binding, ..Situation::default() });
         Self { chosen: chosen.to_vec(), situation: watch::Sender::new(situation) }
     }

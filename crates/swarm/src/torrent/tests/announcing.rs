@@ -83,28 +83,3 @@ fn the_answer_over_another_family_brings_peers_and_nothing_else() {
     t.torrent.handle_more_announced(t.now, more, &mut t.out);
     assert_eq!(t.effects(), [], "too late");
 }
-
-#[test]
-fn another_port_outside_is_told_to_trackers_and_to_peers_outside() {
-    let (mut t, started) = leech(&["http://a"]);
-    let listened = started[0].request.port;
-    answers(&mut t, &started[0]);
-    t.torrent.handle_outside(t.now, listened, None, &mut t.out);
-    assert!(announces(&t.effects()).is_empty(), "no news");
-    t.torrent.handle_outside(t.now, 50_000, Some([203, 0, 113, 9].into()), &mut t.out);
-    let told = announces(&t.effects());
-    assert_eq!(told.iter().map(|announce| announce.request.port).collect::<Vec<_>>(), [50_000]);
-    let port_told = |t: &mut Trace, host: [u8; 4]| {
-        let reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0]);
-        let new = NewPeer { addr: SocketAddr::from((host, 7000)), ..t.new_peer(reserved) };
-        let key = t.torrent.handle_peer_connected(t.now, new, &mut t.out).unwrap();
-        let ours = sent(&t.effects(), key).into_iter().find_map(|message| match message {
-            Message::Extended { id: 0, payload } => Some(payload),
-            _ => None,
-        });
-        samara_wire::peer::extension::ExtensionHandshake::parse(&ours.unwrap()).unwrap().port
-    };
-    assert_eq!(port_told(&mut t, [80, 9, 9, 9]), Some(50_000));
-    let near = port_told(&mut t, [192, 168, 1, 9]);
-    assert_eq!(near, Some(listened).filter(|port| *port != 0), "no gateway is between us");
-}

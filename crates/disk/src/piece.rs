@@ -67,9 +67,9 @@ impl PieceBlocks {
     }
 
     /// Hashes each piece and, if it is what is expected, writes what is not on disk yet. Several pieces cost less
-    /// together.
+    /// together. Their buffers are free as soon as each is written, so that what is received next finds them warm.
     pub(crate) fn verify_and_write(
-        pieces: &[VerifyPiece],
+        pieces: Vec<VerifyPiece>,
         space: &LinearSpace,
         scratch: &mut [u8],
     ) -> Vec<PieceOutcome> {
@@ -79,8 +79,9 @@ impl PieceBlocks {
         let together = pieces.iter().zip(&slices).zip(&mut hashers);
         let together = together.filter(|((piece, slices), _)| piece.blocks.is_all(slices));
         PieceHasher::update_all(together.map(|((_, slices), hasher)| (hasher, slices.as_slice())));
-        let finish = |((piece, slices), mut hasher): ((&VerifyPiece, &Vec<&[u8]>), PieceHasher)| {
-            if !piece.blocks.is_all(slices) {
+        drop(slices);
+        let finish = |(piece, mut hasher): (VerifyPiece, PieceHasher)| {
+            if !piece.blocks.is_all(&piece.blocks.in_memory()) {
                 let update = |block: &[u8]| hasher.update(block);
                 if let Err(error) = piece.blocks.for_each_block(space, scratch, update) {
                     return PieceOutcome::Failed(error);
@@ -89,7 +90,7 @@ impl PieceBlocks {
             let judged = piece.blocks.judge(space, hasher.matches(), piece.want_digests, scratch);
             judged.unwrap_or_else(PieceOutcome::Failed)
         };
-        pieces.iter().zip(&slices).zip(hashers).map(finish).collect()
+        pieces.into_iter().zip(hashers).map(finish).collect()
     }
 
     /// The blocks that are in memory.

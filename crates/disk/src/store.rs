@@ -290,9 +290,7 @@ impl Inner {
                 Err(error) => reply(PieceOutcome::Failed(error)),
             }
         }
-        let outcomes = PieceBlocks::verify_and_write(&pieces, &self.space, worker.scratch());
-        // The buffers are free before anybody hears that they are.
-        drop(pieces);
+        let outcomes = PieceBlocks::verify_and_write(pieces, &self.space, worker.scratch());
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
             reply(outcome);
         }

@@ -117,7 +117,7 @@ impl Torrent {
         if peer.choking_us && peer.allowed_fast.is_empty() {
             return;
         }
-        let target = peer.pipeline.target(now);
+        let target = peer.pipeline.target(now).min(self.fair_share());
         let pending = peer.outstanding.len();
         // Topping up in batches: one system call carries a quarter of the pipeline, not one request.
         if pending > target - target / 4 {
@@ -125,9 +125,8 @@ impl Torrent {
         }
         let scarce = self.credit.saturating_sub(self.outstanding_bytes);
         let affordable = usize::try_from(scarce / u64::from(BLOCK_LEN)).unwrap_or(usize::MAX);
-        let share = affordable.min(self.fair_share().saturating_sub(pending));
         let lent = if affordable == 0 { self.loan(pending) } else { 0 };
-        let count = (target - pending).min(share.max(lent));
+        let count = (target - pending).min(affordable.max(lent));
         if count == 0 {
             return;
         }

@@ -36,7 +36,7 @@ impl Default for DiskConfig {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             threads: cores.clamp(2, 16),
-            buffer_bytes: 32 << 20,
+            buffer_bytes: 24 << 20,
             max_open_files: 512,
             allocation: Allocation::Sparse,
             symlinks: false,

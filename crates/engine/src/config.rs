@@ -76,7 +76,7 @@ impl Default for SessionConfig {
             bind: Vec::new(),
             shards: 1,
             disk_threads: cores.clamp(2, 8),
-            buffer_bytes: 32 << 20,
+            buffer_bytes: 24 << 20,
             max_open_files: 256,
             max_peers: 500,
             max_peers_per_torrent: 100,

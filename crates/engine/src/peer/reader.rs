@@ -34,7 +34,7 @@ const STAGING: usize = 4096;
 const TAIL: usize = 128;
 
 /// Blocks that one system call may bring beyond the one at hand.
-pub(crate) const MAX_AHEAD: usize = 8;
+pub(crate) const MAX_AHEAD: usize = 16;
 
 const BLOCK: usize = BLOCK_LEN as usize;
 

@@ -11,7 +11,7 @@ use samara_wire::time::Instant;
 /// Blocks that every peer may have outstanding however scarce buffers are: with none at all, everybody stalls.
 const ALWAYS: usize = 2;
 
-/// A peer that brings a piece in this many seconds gets pieces of its own, as far as buffers allow.
+/// A peer that brings a piece in this many seconds gets pieces of its own, if half the buffers hold one for each peer.
 const WHOLE_PIECE_SECS: u64 = 10;
 
 impl Torrent {
@@ -180,8 +180,11 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let mut picked = core::mem::take(&mut self.picked);
         picked.clear();
-        let fast = peer.down.rate(now) * WHOLE_PIECE_SECS >= u64::from(self.layout.piece_len());
-        let base = PickOptions { whole_pieces: fast, ..PickOptions::default() };
+        let piece_len = u64::from(self.layout.piece_len());
+        let fast = peer.down.rate(now) * WHOLE_PIECE_SECS >= piece_len;
+        // Else the pieces that everybody is at would take all buffers, and each block would wait for one to be free.
+        let roomy = piece_len.saturating_mul(self.sources as u64) <= self.credit / 2;
+        let base = PickOptions { whole_pieces: fast && roomy, ..PickOptions::default() };
         if peer.choking_us {
             let mode = PickMode::Only(&peer.allowed_fast);
             self.picker.pick(key, &peer.has, count, PickOptions { mode, ..base }, &mut picked);

@@ -2,6 +2,7 @@
 
 use super::*;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec;
 use samara_wire::id::{BLOCK_LEN, BlockRef, InfoHashV1, PeerId};
 use samara_wire::peer::handshake::Reserved;
@@ -488,6 +489,30 @@ fn without_buffers_a_peer_has_two_blocks_under_way_and_then_none() {
     t.torrent.handle_write_credit(t.now, 1 << 20, &mut t.out);
     let effects = t.effects();
     assert!(!requests(&effects, p).is_empty(), "goes on as soon as there are buffers");
+}
+
+#[test]
+fn requests_go_out_in_batches_also_where_buffers_are_the_limit() {
+    let credit = 8 * u64::from(BLOCK_LEN);
+    let mut t = Trace::leech();
+    let p = t.fast_peer();
+    t.says(p, Message::HaveAll);
+    t.torrent.handle_write_credit(t.now, credit, &mut t.out);
+    let mut asked = VecDeque::from(requests(&t.says(p, Message::Unchoke), p));
+    let mut batches = Vec::new();
+    while let Some(block) = asked.pop_front() {
+        // The disk is fast: each block is written at once.
+        t.torrent.handle_write_credit(t.now, credit, &mut t.out);
+        let batch = requests(&t.block(p, block).1, p);
+        if !batch.is_empty() {
+            batches.push(batch.len());
+        }
+        asked.extend(batch);
+    }
+    assert_eq!(t.torrent.have().count(), 0, "nothing was verified");
+    // The window doubles at first; the last batch is what is left.
+    let steady = &batches[8..batches.len() - 1];
+    assert!(steady.len() > 3 && steady.iter().all(|&n| n >= 2), "{batches:?}");
 }
 
 #[test]

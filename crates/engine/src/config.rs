@@ -16,7 +16,7 @@ pub struct SessionConfig {
     pub port: u16,
     /// Addresses and interfaces to listen on and to connect from; nothing leaves by others. Empty: all.
     pub bind: Vec<Bind>,
-    /// Network threads; each torrent lives on one of them.
+    /// Network threads, 1 to [`MAX_SHARDS`](crate::MAX_SHARDS); each torrent lives on one of them.
     pub shards: usize,
     /// Threads that write, read and hash.
     pub disk_threads: usize,
@@ -24,7 +24,8 @@ pub struct SessionConfig {
     pub buffer_bytes: usize,
     /// Open files at most.
     pub max_open_files: usize,
-    /// Connections at most, over all torrents.
+    /// Connections at most, over all torrents; fewer if the system grants fewer
+    /// ([`raise_open_files_limit`](crate::raise_open_files_limit)).
     pub max_peers: usize,
     /// Connections of one torrent at most.
     pub max_peers_per_torrent: usize,

@@ -7,6 +7,7 @@ use crate::command::ShardCommand;
 use crate::error::SessionError;
 use crate::greet::greet;
 use crate::network::{Binding, Source};
+use crate::open_files;
 use crate::shard::ShardEnv;
 use crate::udp::{self, Sockets};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -246,6 +247,7 @@ fn spawn_all(
 }
 
 async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>>) {
+    let mut told = false;
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
@@ -262,6 +264,11 @@ async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>
             Err(error) => {
                 // Either that connection is gone already, or file descriptors are short: the same pause
                 // serves both.
+                if open_files::exhausted(&error) && !std::mem::replace(&mut told, true) {
+                    tracing::error!(
+                        "cannot accept connections: {error}; allow more open files (ulimit -n) or fewer connections (max-peers)"
+                    );
+                }
                 tracing::debug!(%error, "accept failed");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 /// Our version as four characters of the peer id (BEP 20).
 const VERSION: [u8; 4] = *b"0100";
 
-/// Most network threads.
-const MAX_SHARDS: usize = 64;
+/// Most network threads ([`SessionConfig::shards`]).
+pub const MAX_SHARDS: usize = 64;
 
 /// A running engine. Cheap to clone; runs until [`Session::shutdown`], or until the last clone is dropped,
 /// which stops it the same way but waits for nothing. Its futures need no particular runtime.

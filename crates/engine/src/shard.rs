@@ -9,10 +9,11 @@ use crate::greet::Incoming;
 use crate::listen::{self, Listeners};
 use crate::mapping::{self, Mappers};
 use crate::network;
-use crate::peer::MAX_AHEAD;
+use crate::peer::{MAX_AHEAD, STAGING};
 use crate::resolve;
 use crate::shared::Shared;
 use crate::shell::TorrentShell;
+use crate::timers::{self, Timers};
 use crate::torrent::TorrentShared;
 use crate::tracker::TrackerClient;
 use crate::udp::Sockets;
@@ -26,11 +27,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Builder;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 
 /// Threads for the few calls that block: resume data, name look-ups.
 const MAX_BLOCKING_THREADS: usize = 8;
+
+/// Torrents that look at a time for what is there.
+const MAX_STARTS: usize = 32;
 
 /// Time for all torrents to stop in.
 const STOP_TIMEOUT: Duration = Duration::from_millis(1800);
@@ -42,7 +46,13 @@ pub(crate) struct ShardEnv {
     pub(crate) tx: mpsc::UnboundedSender<ShardCommand>,
     /// Block buffers for reading ahead; see `peer::reader`.
     pub(crate) spares: Cell<Vec<BlockBuf>>,
+    /// Where bytes are read to that are decoded at once.
+    staging: Cell<Vec<u8>>,
     torrents: RefCell<BTreeMap<TorrentId, Rc<TorrentShell>>>,
+    /// When the torrents want to be called.
+    pub(crate) timers: Timers,
+    /// Places for torrents that look for what is there: thousands added together would crowd out all else.
+    pub(crate) starts: Semaphore,
     /// Made with the first announce, as it is not light, and anew when the network has changed.
     pub(crate) trackers: RefCell<Option<TrackerClient>>,
     /// Of the first shard, once it runs.
@@ -84,7 +94,10 @@ pub(crate) fn spawn(
             shared,
             tx,
             spares: Cell::default(),
+            staging: Cell::default(),
             torrents: RefCell::default(),
+            timers: Timers::default(),
+            starts: Semaphore::new(MAX_STARTS),
             trackers: RefCell::default(),
             dht: OnceCell::new(),
             mappers: RefCell::default(),
@@ -103,6 +116,7 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<ShardCommand>,
     inputs: Option<ShardInputs>,
 ) {
+    tokio::task::spawn_local(timers::run(Rc::clone(&env)));
     if let Some(inputs) = inputs {
         begin(&env, inputs);
     }
@@ -239,6 +253,20 @@ impl ShardEnv {
         let spare = spares.pop().unwrap_or_else(|| self.shared.disk.pool().take());
         self.spares.set(spares);
         spare
+    }
+
+    /// [`STAGING`] bytes whose content means nothing, to be given back soon.
+    pub(crate) fn take_staging(&self) -> Vec<u8> {
+        let mut staging = self.staging.take();
+        staging.resize(STAGING, 0);
+        staging
+    }
+
+    pub(crate) fn give_staging(&self, staging: Vec<u8>) {
+        // One that has grown for a long message goes.
+        if staging.len() == STAGING {
+            self.staging.set(staging);
+        }
     }
 
     pub(crate) fn give_spare(&self, spare: BlockBuf) {

@@ -8,6 +8,7 @@ use crate::discovery::Discovery;
 use crate::limiter::Limiter;
 use crate::mapping::PortMappingStatus;
 use crate::network::Network;
+use crate::open_files;
 use crate::resolve::Doors;
 use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::gate::Gate;
@@ -104,7 +105,9 @@ impl Shared {
             clock: Clock::new(),
             limit_down: Limiter::new(config.limit_down),
             limit_up: Limiter::new(config.limit_up),
-            connections: Arc::new(Semaphore::new(config.max_peers.min(Semaphore::MAX_PERMITS))),
+            connections: Arc::new(Semaphore::new(
+                open_files::connections(config.max_peers).min(Semaphore::MAX_PERMITS),
+            )),
             half_open: Semaphore::new(MAX_HALF_OPEN),
             announces: Gate::new(),
             manners: Manners::default(),

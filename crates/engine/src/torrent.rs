@@ -4,15 +4,15 @@
 //! channels that never make the shard wait.
 
 use crate::command::{ShardCommand, TorrentCommand, TorrentId};
-use crate::status::{Event, Events, TorrentStatus};
+use crate::status::{Event, Events, State, TorrentStatus};
 use samara_swarm::torrent::PeerStats;
 use samara_wire::id::InfoHashes;
 use samara_wire::metainfo::Metainfo;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 /// Events kept for a slow reader.
 const EVENTS_KEPT: usize = 1024;
@@ -32,7 +32,10 @@ pub(crate) struct TorrentShared {
     pub(crate) hashes: InfoHashes,
     pub(crate) metainfo: Metainfo,
     pub(crate) dir: PathBuf,
-    pub(crate) status: watch::Sender<TorrentStatus>,
+    /// Locked for a copy at a time.
+    status: Mutex<TorrentStatus>,
+    /// Tells whoever waits that the status has changed.
+    status_changed: Notify,
     /// Made when the first reader comes, so that a torrent nobody watches keeps no events.
     events: OnceLock<broadcast::Sender<Event>>,
 }
@@ -52,9 +55,27 @@ impl TorrentShared {
             hashes: metainfo.info.hashes(),
             metainfo,
             dir,
-            status: watch::Sender::new(status),
+            status: Mutex::new(status),
+            status_changed: Notify::new(),
             events: OnceLock::new(),
         }
+    }
+
+    /// The status at present.
+    pub(crate) fn status(&self) -> MutexGuard<'_, TorrentStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the status. Gives the one before, if there is a difference.
+    pub(crate) fn set_status(&self, next: TorrentStatus) -> Option<TorrentStatus> {
+        let mut status = self.status();
+        if *status == next {
+            return None;
+        }
+        let before = std::mem::replace(&mut *status, next);
+        drop(status);
+        self.status_changed.notify_waiters();
+        Some(before)
     }
 
     /// Tells whoever listens.
@@ -93,7 +114,7 @@ impl Torrent {
     /// A snapshot, at most 100 ms old while anything moves; never blocks.
     #[must_use]
     pub fn status(&self) -> TorrentStatus {
-        self.0.status.borrow().clone()
+        self.0.status().clone()
     }
 
     /// The connected peers. Empty if the session has ended.
@@ -116,11 +137,14 @@ impl Torrent {
         &self,
         mut accept: impl FnMut(&TorrentStatus) -> bool,
     ) -> TorrentStatus {
-        let mut status = self.0.status.subscribe();
-        let stop = |s: &TorrentStatus| s.state == crate::State::Stopped;
-        match status.wait_for(|s| accept(s) || stop(s)).await {
-            Ok(found) => found.clone(),
-            Err(_) => self.status(),
+        loop {
+            // Made before the look, so that no change goes unnoticed.
+            let changed = self.0.status_changed.notified();
+            let status = self.status();
+            if accept(&status) || status.state == State::Stopped {
+                return status;
+            }
+            changed.await;
         }
     }
 

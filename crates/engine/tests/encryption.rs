@@ -1,4 +1,5 @@
 //! Encrypted connections between sessions, and to peers that do not encrypt.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod support;
 

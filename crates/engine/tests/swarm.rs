@@ -171,36 +171,6 @@ fn pieces_longer_than_all_buffers_go_by_way_of_the_disk() {
 }
 
 #[test]
-fn torrents_on_several_shards_share_a_port_and_a_disk() {
-    run(async {
-        let samples: Vec<_> =
-            (0..4).map(|i| Sample::single(700_000 + i * 1000, 32 * 1024)).collect();
-        let sharded = || {
-            let mut config = support::config(None);
-            config.shards = 3;
-            samara_engine::Session::start(config).unwrap()
-        };
-        let (seed, leech) = (sharded(), sharded());
-        for sample in &samples {
-            let torrent = seed.add(sample.add(sample.dir.path(), &[])).await.unwrap();
-            until(&torrent, |s| s.state == State::Seeding).await;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let mut torrents = Vec::new();
-        for (i, sample) in samples.iter().enumerate() {
-            let to = dir.path().join(i.to_string());
-            torrents.push(leech.add(sample.add(&to, &[addr(&seed)])).await.unwrap());
-        }
-        for (i, (torrent, sample)) in torrents.iter().zip(&samples).enumerate() {
-            until(torrent, |s| s.state == State::Seeding).await;
-            sample.assert_same(&dir.path().join(i.to_string()));
-        }
-        leech.shutdown().await;
-        seed.shutdown().await;
-    });
-}
-
-#[test]
 fn ipv6_peers_are_peers() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         // A machine without IPv6 has nothing to show here.

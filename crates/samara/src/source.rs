@@ -77,6 +77,41 @@ pub(crate) fn load(source: &str, bind: &[Bind]) -> Result<Metainfo, Failure> {
     })
 }
 
+/// The sources with each directory replaced by the torrents in it, in the order of their names.
+pub(crate) fn expand(sources: &[String]) -> Result<Vec<String>, Failure> {
+    let mut all = Vec::new();
+    for source in sources {
+        let path = Path::new(source);
+        if path.is_dir() {
+            let found = torrents_in(path).map_err(|e| Failure::io("read", path, &e))?;
+            if found.is_empty() {
+                return Err(Failure::new(
+                    Exit::Io,
+                    format!("there is no .torrent file in {}", path.display()),
+                )
+                .hint("the directory of the torrents comes first, that of the data after --data"));
+            }
+            all.extend(found);
+        } else {
+            all.push(source.clone());
+        }
+    }
+    Ok(all)
+}
+
+fn torrents_in(dir: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("torrent")) {
+            // A name that is not text could not have been typed either.
+            found.extend(path.into_os_string().into_string());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
 fn fetch(url: &str, bind: &[Bind]) -> Result<Vec<u8>, Failure> {
     runtime()?.block_on(probe::fetch_torrent(url, bind, FETCH_TIMEOUT)).map_err(|e| {
         Failure::new(Exit::Network, format!("cannot fetch {}: {e}", clean(url)))
@@ -180,6 +215,20 @@ mod tests {
         assert!(near("flim.torrent").unwrap().ends_with("film.torrent"));
         assert!(near("film").unwrap().ends_with("film.torrent"));
         assert_eq!(near("something else"), None);
+    }
+
+    #[test]
+    fn a_directory_stands_for_the_torrents_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap().to_owned();
+        assert!(expand(std::slice::from_ref(&root)).is_err());
+        for name in ["b.torrent", "a.torrent", "c.txt", "C.TORRENT"] {
+            std::fs::write(dir.path().join(name), b"").unwrap();
+        }
+        let found = expand(&["-".to_owned(), root.clone()]).unwrap();
+        let names = ["C.TORRENT", "a.torrent", "b.torrent"];
+        assert_eq!(found[0], "-");
+        assert_eq!(found[1..], names.map(|name| format!("{root}/{name}")));
     }
 
     #[test]

@@ -123,6 +123,33 @@ fn seed_refuses_data_that_is_not_all_right() {
     assert!(!home.path("data/top/sub/b").exists(), "seeding changes nothing");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_was_checked_once_is_checked_again_only_on_demand() {
+    let home = Home::new();
+    made(&home);
+    std::fs::create_dir(home.path("torrents")).unwrap();
+    std::fs::rename(home.path("t.torrent"), home.path("torrents/t.torrent")).unwrap();
+    let args = ["seed", "torrents", "--data", "data", "--port", "0", "--network-threads", "2"];
+    let seeds = || {
+        let mut seed = home.spawn(&args);
+        seed.wait_for("listening");
+        assert_eq!(seed.interrupt(), 130);
+    };
+    seeds();
+    // What changes behind the back of the file system is not noticed...
+    let path = home.path("data/top/a");
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"something else").unwrap();
+    file.set_modified(modified).unwrap();
+    seeds();
+    // ...unless one asks.
+    let ran = home.run(&[&args[..], &["--check"]].concat());
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("top/a"), "{}", ran.stdout);
+}
+
 #[test]
 fn nobody_there_is_told_and_the_exit_code_says_why() {
     let home = Home::new();

@@ -4,6 +4,7 @@
 //! time they cover; shortly after the first byte that is less than the full window, so the figure is
 //! truthful from the first second on. All arithmetic is in integers: exact from 1 B/s to far above 10 GB/s.
 
+use alloc::boxed::Box;
 use samara_wire::time::{Duration, Instant};
 
 const BUCKETS: usize = 10;
@@ -12,9 +13,13 @@ const BUCKET_MICROS: u64 = 500_000;
 /// The time over which a [`RateMeter`] smooths.
 pub const RATE_WINDOW: Duration = Duration::from_micros(BUCKET_MICROS * BUCKETS as u64);
 
-/// Measures bytes per second over the last [`RATE_WINDOW`]. Constant size, constant cost.
+/// Measures bytes per second over the last [`RATE_WINDOW`]. Constant size, constant cost; next to no size before the first
+/// byte, as most torrents and peers of a seedbox see none.
 #[derive(Clone, Debug, Default)]
-pub struct RateMeter {
+pub struct RateMeter(Option<Box<Window>>);
+
+#[derive(Clone, Debug, Default)]
+struct Window {
     /// Bytes of the half second `tick`, at `tick % BUCKETS`, for the last `BUCKETS` ticks up to `newest`.
     buckets: [u64; BUCKETS],
     newest: u64,
@@ -26,14 +31,25 @@ impl RateMeter {
     /// A meter that has seen nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { buckets: [0; BUCKETS], newest: 0, since: Instant::ZERO }
+        Self(None)
     }
 
     /// Counts `bytes` that moved at `now`. Time never runs backwards: an earlier `now` counts as the latest.
     pub fn add(&mut self, now: Instant, bytes: u64) {
-        if bytes == 0 {
-            return;
+        if bytes > 0 {
+            self.0.get_or_insert_default().add(now, bytes);
         }
+    }
+
+    /// Bytes per second at `now`, rounded down.
+    #[must_use]
+    pub fn rate(&self, now: Instant) -> u64 {
+        self.0.as_ref().map_or(0, |window| window.rate(now))
+    }
+}
+
+impl Window {
+    fn add(&mut self, now: Instant, bytes: u64) {
         if self.bytes_in_window(now) == 0 {
             self.since = now;
         }
@@ -51,9 +67,7 @@ impl RateMeter {
         *bucket = bucket.saturating_add(bytes);
     }
 
-    /// Bytes per second at `now`, rounded down.
-    #[must_use]
-    pub fn rate(&self, now: Instant) -> u64 {
+    fn rate(&self, now: Instant) -> u64 {
         let tick = self.newest.max(tick_of(now));
         let window_start = tick.saturating_sub(BUCKETS as u64 - 1) * BUCKET_MICROS;
         let start = self.since.as_micros().max(window_start);
@@ -146,7 +160,8 @@ mod tests {
                 meter.add(now, bytes);
                 all.push((tick_of(now), bytes));
                 let naive: u64 = all.iter().filter(|(t, _)| t + BUCKETS as u64 > tick_of(now)).map(|(_, b)| b).sum();
-                prop_assert_eq!(meter.bytes_in_window(now), naive);
+                let counted = meter.0.as_ref().map_or(0, |window| window.bytes_in_window(now));
+                prop_assert_eq!(counted, naive);
                 prop_assert!(meter.rate(now) <= naive * 2);
             }
         }

@@ -8,7 +8,7 @@ mod reader;
 mod task;
 mod writer;
 
-pub(crate) use reader::MAX_AHEAD;
+pub(crate) use reader::{MAX_AHEAD, STAGING};
 pub(crate) use task::run;
 pub(crate) use writer::pump;
 

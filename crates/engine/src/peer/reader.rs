@@ -27,7 +27,7 @@ use std::rc::Rc;
 const BUDGET: usize = 512 * 1024;
 
 /// Room for headers and messages, in bytes. Grows for a longer message, as its bytes arrive.
-const STAGING: usize = 4096;
+pub(crate) const STAGING: usize = 4096;
 
 /// Asked for behind a payload when no further block is expected: a few headers, so that little payload has
 /// to be copied.
@@ -49,7 +49,8 @@ pub(super) enum Readable {
 /// The inbound half of a connection.
 pub(super) struct Reader {
     decoder: FrameDecoder,
-    /// Bytes `start..end` are read and not decoded.
+    /// Bytes `start..end` are read and not decoded. Where there are none, the buffer is the shard's, and here only during a
+    /// read: most peers are silent most of the time.
     staging: Vec<u8>,
     start: usize,
     end: usize,
@@ -84,7 +85,7 @@ impl Reader {
     pub(super) fn new(pieces: u32) -> Self {
         Self {
             decoder: FrameDecoder::new(Some(pieces)),
-            staging: vec![0; STAGING],
+            staging: Vec::new(),
             start: 0,
             end: 0,
             body: Body::None,
@@ -100,6 +101,18 @@ impl Reader {
         shell: &Rc<TorrentShell>,
         peer: &Rc<Peer>,
     ) -> io::Result<Readable> {
+        if self.staging.is_empty() {
+            self.staging = shell.env.take_staging();
+        }
+        let outcome = self.read_and_tell(shell, peer);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            shell.env.give_staging(std::mem::take(&mut self.staging));
+        }
+        outcome
+    }
+
+    fn read_and_tell(&mut self, shell: &Rc<TorrentShell>, peer: &Rc<Peer>) -> io::Result<Readable> {
         let spent = shell.with_live(|live, now| {
             let mut cx = Cx { live, shell, peer, now };
             let mut budget = BUDGET.min(shell.env.shared.limit_down.portion());

@@ -7,7 +7,7 @@ use crate::discovery::Seeker;
 use crate::peer;
 use crate::status::Event;
 use crate::tracker::{Announced, Other, shown_host};
-use samara_swarm::{Announce, Effect};
+use samara_swarm::{Announce, Effect, Outbox};
 use samara_wire::peer::message::Message;
 use samara_wire::time::{Duration, Instant};
 use samara_wire::tracker::AnnounceEvent;
@@ -34,6 +34,12 @@ impl TorrentShell {
             if live.dirty.is_empty() {
                 live.dirty = dirty;
             }
+        }
+        if live.core.peer_count() == 0 {
+            // It may be at rest for long, and is one of many.
+            live.out = Outbox::new();
+            live.dirty = Vec::new();
+            live.peers = Vec::new();
         }
         self.spill_if_short(live);
         self.publish_soon(live, now);
@@ -218,20 +224,12 @@ impl TorrentShell {
         // Rates sink while nothing happens, and must be seen to.
         let moving = stats.is_some_and(|stats| stats.down_rate > 0 || stats.up_rate > 0);
         life.publish_at = moving.then(|| now + Duration::from_secs(1));
-        let mut entered = None;
-        self.shared.status.send_if_modified(|status| {
-            let mut next = status.clone();
-            next.stats = stats.unwrap_or(next.stats);
-            life.describe(&mut next, complete);
-            let changed = next != *status;
-            if next.state != status.state {
-                entered = Some(next.state.clone());
-            }
-            *status = next;
-            changed
-        });
+        let mut next = self.shared.status().clone();
+        next.stats = stats.unwrap_or(next.stats);
+        life.describe(&mut next, complete);
+        let state = next.state.clone();
         drop(life);
-        if let Some(state) = entered {
+        if self.shared.set_status(next).is_some_and(|before| before.state != state) {
             tracing::debug!(torrent = %self.shared.hashes.wire(), ?state, "state");
             self.shared.emit(|| Event::StateChanged(state));
         }

@@ -1,47 +1,34 @@
-//! The torrent's one timer: the core's time-outs, the status, resume data, another try of storage.
+//! The torrent's deadlines: the core's time-outs, the status, resume data, another try of storage.
 //!
-//! An idle torrent has no deadline, and so no timer.
+//! One entry among the shard's timers stands for all; a torrent at rest has no deadline, and so none.
 
 use super::TorrentShell;
 use samara_wire::time::Instant;
 use std::rc::Rc;
 use tokio::task::spawn_local;
-use tokio::time::sleep_until;
-
-/// Runs for as long as the torrent does.
-pub(super) async fn run(shell: Rc<TorrentShell>) {
-    while !shell.life.borrow().stopped {
-        let deadline = shell.next_deadline();
-        shell.life.borrow_mut().armed = deadline;
-        match deadline {
-            None => shell.wake.notified().await,
-            Some(at) => {
-                let at = shell.env.shared.clock.to_tokio(at);
-                tokio::select! {
-                    () = sleep_until(at) => {}
-                    () = shell.wake.notified() => {}
-                }
-            }
-        }
-        shell.drive_deadlines();
-    }
-}
 
 impl TorrentShell {
-    /// Has the keeper wake at `at`, or at our own next deadline, if it would sleep longer.
+    /// Has the timer go off at `at`, or at our own next deadline, if it would later.
     pub(super) fn arm(&self, at: Option<Instant>) {
-        let life = self.life.borrow();
-        let next = [at, life.next_deadline()].into_iter().flatten().min();
-        if let Some(next) = next
-            && life.armed.is_none_or(|armed| next < armed)
-        {
-            self.wake.notify_one();
+        let next = [at, self.life.borrow().next_deadline()].into_iter().flatten().min();
+        if let Some(next) = next {
+            self.env.timers.arm(self.shared.id, &self.armed, next);
         }
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        let of_core = self.peek(|live, _| live.core.next_timeout()).flatten();
-        [of_core, self.life.borrow().next_deadline()].into_iter().flatten().min()
+    /// Has the deadlines looked at again, as soon as nothing is borrowed.
+    pub(super) fn wake(&self) {
+        self.env.timers.arm(self.shared.id, &self.armed, self.env.now());
+    }
+
+    /// The timer went off.
+    pub(crate) fn handle_timer(self: &Rc<Self>) {
+        self.armed.set(None);
+        if self.life.borrow().stopped {
+            return;
+        }
+        self.drive_deadlines();
+        self.arm(self.peek(|live, _| live.core.next_timeout()).flatten());
     }
 
     /// Does all that is due.

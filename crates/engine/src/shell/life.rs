@@ -66,8 +66,6 @@ pub(super) struct Life {
     pub(super) early_peers: Vec<SocketAddr>,
     /// Peers that dialled us before the core was there: they wait for the check to end.
     early_newcomers: Vec<Newcomer>,
-    /// When the keeper wakes at the latest by itself.
-    pub(super) armed: Option<Instant>,
 }
 
 impl Life {
@@ -97,7 +95,6 @@ impl Life {
             trackers_answered: 0,
             early_peers,
             early_newcomers: Vec::new(),
-            armed: None,
         }
     }
 

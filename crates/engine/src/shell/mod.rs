@@ -10,7 +10,7 @@
 //! | `company` | lets finished pieces wait for each other |
 //! | `storage` | disk jobs and their outcomes, credit, failure and recovery |
 //! | `start` | finds out what is there, and begins |
-//! | `keeper` | the torrent's one timer |
+//! | `keeper` | the torrent's deadlines |
 //! | `save` | resume data |
 //! | `stop` | pausing, stopping, removing |
 //! | `trackers` | the owner's say in the trackers |
@@ -27,7 +27,7 @@ mod storage;
 mod trackers;
 
 use crate::command::TorrentCommand;
-use crate::config::AddTorrent;
+use crate::config::Existing;
 use crate::dial::our_handshake;
 use crate::discovery::{Found, Seeking};
 use crate::greet::Incoming;
@@ -35,6 +35,7 @@ use crate::peer::{self, Peer};
 use crate::shard::ShardEnv;
 use crate::shared::Taker;
 use crate::stream::PeerStream;
+use crate::timers::Armed;
 use crate::torrent::TorrentShared;
 use life::Life;
 use pieces::PieceBuffers;
@@ -59,14 +60,25 @@ pub(crate) struct TorrentShell {
     pub(crate) env: Rc<ShardEnv>,
     pub(crate) shared: Arc<TorrentShared>,
     pub(crate) store: Store,
-    options: AddTorrent,
+    options: Options,
     /// `None` until what is on disk is known.
     live: RefCell<Option<Live>>,
     life: RefCell<Life>,
-    /// Wakes the keeper to look at the deadlines again.
-    wake: Notify,
+    /// Its entry among the shard's timers.
+    armed: Armed,
     /// Tells whoever waits for the end that something came nearer to it.
     changed: Notify,
+}
+
+/// What its owner chose when the torrent was added, as far as it is needed later.
+struct Options {
+    /// Indices of files wanted; `None`: all.
+    files: Option<Vec<usize>>,
+    sequential: bool,
+    super_seeding: bool,
+    existing: Existing,
+    announce: bool,
+    seek: bool,
 }
 
 /// The core and what belongs to it.

@@ -55,7 +55,7 @@ impl TorrentShell {
         }
         drop(life);
         self.publish_now();
-        self.wake.notify_one();
+        self.wake();
         self.changed.notify_one();
     }
 

@@ -4,23 +4,28 @@
 //! there is hashed. Nothing is written before that is known.
 
 use super::life::{Life, PUBLISH_INTERVAL};
-use super::{Live, TorrentShell, keeper};
+use super::{Live, Options, TorrentShell};
 use crate::config::{AddTorrent, Existing};
 use crate::listen;
 use crate::resume::ResumeData;
 use crate::shard::ShardEnv;
+use crate::timers::Armed;
 use crate::torrent::TorrentShared;
 use samara_disk::{CheckOutcome, FileIdentity, StorageError};
 use samara_swarm::torrent::PeerSource;
 use samara_swarm::{Outbox, Torrent, TorrentConfig};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{FileIndex, PieceIndex};
+use samara_wire::time::Duration;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::sleep;
+
+/// How long a torrent that looks for what is there holds up others.
+const TURN: Duration = Duration::from_millis(250);
 
 /// Priority of pieces that are wanted like all others.
 const NORMAL: u8 = 4;
@@ -29,31 +34,39 @@ const NORMAL: u8 = 4;
 pub(super) struct Found {
     have: Bitfield,
     partial: Vec<(PieceIndex, Bitfield)>,
+    /// Whether resume data says just that, or none is to be kept.
+    recorded: bool,
 }
 
 impl TorrentShell {
     /// Makes the shell of a torrent and sets it going.
     pub(crate) fn start(
         env: &Rc<ShardEnv>,
-        mut options: AddTorrent,
+        add: AddTorrent,
         shared: Arc<TorrentShared>,
     ) -> Rc<Self> {
-        let info = options.metainfo.info.clone();
+        let info = add.metainfo.info;
         let disk = &env.shared.disk;
-        let store = match options.storage.take() {
+        let store = match add.storage {
             Some(storage) => disk.open_with(info, storage.0),
-            None => disk.open(info, options.dir.clone()),
+            None => disk.open(info, add.dir),
         };
-        let early_peers = std::mem::take(&mut options.peers);
-        let life = RefCell::new(Life::new(options.paused, early_peers));
+        let options = Options {
+            files: add.files,
+            sequential: add.sequential,
+            super_seeding: add.super_seeding,
+            existing: add.existing,
+            announce: add.announce,
+            seek: add.seek,
+        };
+        let life = RefCell::new(Life::new(add.paused, add.peers));
         let (env, live) = (Rc::clone(env), RefCell::new(None));
-        let (wake, changed) = (Notify::new(), Notify::new());
-        let shell = Rc::new(Self { env, shared, store, options, live, life, wake, changed });
+        let (armed, changed) = (Armed::default(), Notify::new());
+        let shell = Rc::new(Self { env, shared, store, options, live, life, armed, changed });
         let binding = shell.env.shared.network.binding();
         if binding.is_away() {
             shell.life.borrow_mut().offline = Some(listen::away(&binding));
         }
-        spawn_local(keeper::run(Rc::clone(&shell)));
         let starting = Rc::clone(&shell);
         spawn_local(async move { starting.begin().await });
         shell
@@ -62,7 +75,7 @@ impl TorrentShell {
     /// Looks until it is known what is there, prepares the files, starts the core.
     async fn begin(self: Rc<Self>) {
         let found = loop {
-            match self.look().await {
+            match self.look_in_turn().await {
                 Ok(found) => break found,
                 Err(error) => self.pause_for(&error).await,
             }
@@ -94,17 +107,31 @@ impl TorrentShell {
         self.life.borrow_mut().retry_at = None;
     }
 
+    /// Finds out what is there, with few others at a time.
+    async fn look_in_turn(self: &Rc<Self>) -> Result<Found, StorageError> {
+        let turn = self.env.starts.acquire().await;
+        // In a box, so that the thousands that may wait for their turn hold little.
+        let mut look = Box::pin(self.look());
+        tokio::select! {
+            found = &mut look => return found,
+            // It checks, or its device stalls: that is no reason for others to wait.
+            () = sleep(TURN) => drop(turn),
+        }
+        look.await
+    }
+
     /// Finds out what is there.
     async fn look(self: &Rc<Self>) -> Result<Found, StorageError> {
         let count = self.layout().count();
         if self.options.existing == Existing::Trust {
-            return Ok(Found { have: Bitfield::full(count), partial: Vec::new() });
+            return Ok(Found { have: Bitfield::full(count), partial: Vec::new(), recorded: true });
         }
         let files = job(|reply| self.store.identities(reply)).await?;
         let resume = self.load_resume().await;
         self.adopt_trackers(resume.as_ref());
         let resume = resume.filter(|_| self.options.existing == Existing::Resume);
         let Plan { mut have, check, partial } = self.plan(&files, resume.as_ref());
+        let recorded = check.is_empty() && resume.is_some_and(|resume| resume.files == files);
         if !check.is_empty() {
             tracing::debug!(torrent = %self.shared.hashes.wire(), pieces = check.count(), "checking");
             let outcome = self.check(check).await?;
@@ -113,7 +140,7 @@ impl TorrentShell {
             }
         }
         let partial = partial.into_iter().filter(|(piece, _)| !have.has(*piece)).collect();
-        Ok(Found { have, partial })
+        Ok(Found { have, partial, recorded })
     }
 
     async fn check(&self, pieces: Bitfield) -> Result<CheckOutcome, StorageError> {
@@ -237,10 +264,12 @@ impl TorrentShell {
             life.checking = false;
             life.renew(now);
             life.recover();
-            // What was found was read from disk, or synced by the run before; it is recorded all the same,
-            // so that it need not be checked again.
+            // What was found was read from disk, or synced by the run before. If that took a check, it is
+            // recorded all the same, so that it need not be checked again.
             life.durable = complete;
-            life.save_at = (self.options.existing != Existing::Trust).then_some(now);
+            if !found.recorded {
+                life.save_at = Some(now);
+            }
             std::mem::take(&mut life.early_peers)
         };
         if !self.life.borrow().paused && self.life.borrow().offline.is_none() {
@@ -256,7 +285,7 @@ impl TorrentShell {
             self.handle_newcomer(newcomer);
         }
         self.publish_now();
-        self.wake.notify_one();
+        self.wake();
     }
 }
 

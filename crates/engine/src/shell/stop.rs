@@ -111,11 +111,10 @@ impl TorrentShell {
         let _ = timeout_at(deadline, wait).await;
     }
 
-    /// The very end: the last status, and the keeper goes.
+    /// The very end: the last status, and nothing is left to be done.
     fn end(&self) {
         self.life.borrow_mut().stopped = true;
         self.publish_now();
         *self.live.borrow_mut() = None;
-        self.wake.notify_one();
     }
 }

@@ -153,7 +153,7 @@ impl TorrentShell {
         life.fail(now, torrent_error(error));
         life.publish_at = Some(now);
         drop(life);
-        self.wake.notify_one();
+        self.wake();
     }
 }
 

@@ -49,7 +49,7 @@ impl TorrentShell {
                 life.save_at = Some(self.env.now());
             }
         }
-        self.wake.notify_one();
+        self.wake();
         Ok(())
     }
 

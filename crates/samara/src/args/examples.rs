@@ -75,6 +75,7 @@ pub(crate) const SEED: Examples = Examples(&[
         "Many at once, on a port of your choice, without checking",
         "samara seed a.torrent b.torrent --data /srv/share --port 6881 --trust",
     ),
+    ("All torrents in a directory, however many", "samara seed /srv/torrents --data /srv/share"),
 ]);
 pub(crate) const SHARE: Examples = Examples(&[
     ("Send a directory to somebody on the same network", "samara share ~/Photos"),

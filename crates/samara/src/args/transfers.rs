@@ -1,9 +1,10 @@
 //! Commands that move payload: `download`, `seed`, `share`, `demo`.
 
 use super::{Encryption, examples};
+use crate::settings;
 use crate::units;
 use clap::{Args, ValueHint};
-use samara_engine::Bind;
+use samara_engine::{Bind, MAX_SHARDS};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub(crate) struct NetworkArgs {
     /// Do not ask the router to let peers connect to this machine
     #[arg(long)]
     pub(crate) no_port_mapping: bool,
+    /// Serve connections with this many threads, each torrent on one of them [default: 1]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub(crate) network_threads: Option<usize>,
     /// Keep resume data in this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
@@ -52,6 +56,10 @@ pub(crate) struct Limit(pub(crate) Option<u64>);
 
 fn parse_limit(text: &str) -> Result<Limit, String> {
     units::parse_rate(text).map(Limit)
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    settings::number(text, MAX_SHARDS)
 }
 
 /// Download torrents, and continue downloads that were stopped
@@ -97,17 +105,21 @@ pub(crate) struct DownloadArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = examples::SEED.help_with(
     "Seeding never downloads and never changes your files: when data is missing or does not match, the bad \
-     files are listed and the exit code is 1."
+     files are listed and the exit code is 1. Data that was checked before and has not changed since is not \
+     checked again."
 ))]
 pub(crate) struct SeedArgs {
-    /// Torrents: a file, an http(s) URL, or - for stdin
+    /// Torrents: a file, a directory of such files, an http(s) URL, or - for stdin
     #[arg(value_name = "TORRENT", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) sources: Vec<String>,
     /// The directory that holds the torrent's file or top directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data: PathBuf,
-    /// Do not check the data first; a piece that turns out wrong is withdrawn
+    /// Check all data, even if it was checked before
     #[arg(long)]
+    pub(crate) check: bool,
+    /// Do not check the data first; a piece that turns out wrong is withdrawn
+    #[arg(long, conflicts_with = "check")]
     pub(crate) trust: bool,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,

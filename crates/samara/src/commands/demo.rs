@@ -187,7 +187,7 @@ impl Demo<'_> {
                 ..AddTorrent::new(created.metainfo.clone(), self.dir.join("sent"))
             };
             let added = session.add(add).await;
-            let torrent = added.map_err(|e| session::not_added(&created.metainfo, &e))?;
+            let torrent = added.map_err(|e| session::not_added(&created.metainfo.info, &e))?;
             // The leech asks the tracker once at first: whoever is to be found must be known by then.
             let known = torrent.wait_until(|s| s.trackers_answered > 0);
             let _ = tokio::time::timeout(Duration::from_secs(5), known).await;
@@ -206,7 +206,7 @@ impl Demo<'_> {
         let dir = self.dir.join("received");
         std::fs::create_dir_all(&dir).map_err(|e| Failure::io("create", &dir, &e))?;
         let added = session.add(AddTorrent::new(created.metainfo.clone(), &dir)).await;
-        let torrent = added.map_err(|e| session::not_added(&created.metainfo, &e))?;
+        let torrent = added.map_err(|e| session::not_added(&created.metainfo.info, &e))?;
         let mut job = Job::new(torrent.clone(), None, Goal::Complete);
         let mut display = Display::new(self.out);
         loop {
@@ -215,7 +215,7 @@ impl Demo<'_> {
             if display.shows_files() {
                 job.observe_files().await;
             }
-            display.update(&[job.snapshot(now)])?;
+            display.update([job.snapshot(now)])?;
             if let Some(failure) = job.failure() {
                 return Err(Failure { hint: None, ..failure });
             }
@@ -227,7 +227,7 @@ impl Demo<'_> {
                     .hint("try samara demo -vv and report what it says"));
             }
             tokio::select! {
-                () = tokio::time::sleep(display.interval()) => {}
+                () = tokio::time::sleep(display.interval(1)) => {}
                 () = job.turning_point() => {}
             }
         }
@@ -291,7 +291,7 @@ impl Demo<'_> {
                 done = &mut work => {
                     return done.map_err(|e| Failure::new(Exit::Failed, format!("a thread ended early: {e}")));
                 }
-                () = tokio::time::sleep(display.interval()) => display.update(&[snapshot()])?,
+                () = tokio::time::sleep(display.interval(1)) => display.update([snapshot()])?,
             }
         }
     }

@@ -67,7 +67,8 @@ pub(crate) fn run(args: &DownloadArgs, context: &Context) -> Result<Exit, Failur
                 sequential: args.sequential || settings.sequential,
                 ..AddTorrent::new(metainfo.clone(), &dir)
             };
-            let torrent = session.add(add).await.map_err(|e| session::not_added(&metainfo, &e))?;
+            let torrent =
+                session.add(add).await.map_err(|e| session::not_added(&metainfo.info, &e))?;
             jobs.push(Job::new(torrent, files.as_deref(), goal));
         }
         let torrents: Vec<_> = jobs.iter().map(|job| job.torrent.clone()).collect();
@@ -131,24 +132,6 @@ fn choose(items: &[Item], files: &[String]) -> Result<Vec<Option<Vec<usize>>>, F
         }
     }
     Ok(wanted)
-}
-
-/// All torrents named, each once.
-pub(crate) fn load(
-    sources: &[String],
-    bind: &[Bind],
-    out: Output,
-) -> Result<Vec<Metainfo>, Failure> {
-    let mut torrents: Vec<Metainfo> = Vec::new();
-    for source in sources {
-        let metainfo = source::load(source, bind)?;
-        if torrents.iter().any(|m| m.info.hashes() == metainfo.info.hashes()) {
-            out.warn(format_args!("{} is named twice", clean(source)));
-        } else {
-            torrents.push(metainfo);
-        }
-    }
-    Ok(torrents)
 }
 
 /// A path that means the same wherever it is shown.

@@ -1,9 +1,9 @@
 //! Watching torrents until all are finished, the time is up, or somebody says stop.
 
-use super::job::Job;
+use super::job::{self, Job};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, clean};
-use crate::progress::Display;
+use crate::progress::{Display, MANY};
 use crate::signals::Signals;
 use samara_engine::Session;
 use std::time::{Duration, Instant};
@@ -36,25 +36,27 @@ pub(crate) async fn run(
                 job.observe_files().await;
             }
         }
-        let snapshots: Vec<_> = jobs.iter().map(|job| job.snapshot(now)).collect();
-        display.update(&snapshots)?;
+        display.update(jobs.iter().map(|job| job.snapshot(now)))?;
         if jobs.iter().all(Job::is_finished) {
             break End::Finished;
         }
         if timeout.is_some_and(|t| begun.elapsed() >= t) {
             break End::TimedOut;
         }
-        let waiting = jobs.iter().find(|job| !job.is_finished() && !job.is_complete());
+        let mut waiting =
+            jobs.iter().filter(|job| !job.is_finished() && !job.is_complete()).peekable();
         let turning_point = async {
-            match waiting {
-                Some(job) => job.turning_point().await,
+            if waiting.peek().is_none() {
                 // The rest is a matter of time.
-                None => std::future::pending().await,
+                std::future::pending::<()>().await;
+            }
+            for job in waiting {
+                job.turning_point().await;
             }
         };
         let left = timeout.map_or(Duration::MAX, |t| t.saturating_sub(begun.elapsed()));
         tokio::select! {
-            () = tokio::time::sleep(display.interval().min(left)) => {}
+            () = tokio::time::sleep(display.interval(jobs.len()).min(left)) => {}
             () = turning_point => {}
             () = signals.next() => break End::Interrupted,
         }
@@ -75,7 +77,11 @@ pub(crate) async fn run(
     for job in jobs.iter_mut() {
         job.observe_end();
         warn(job, out);
-        job.summarise(now, out)?;
+    }
+    if jobs.len() > MANY && !out.json {
+        out.note(job::summary_of_many(jobs, out));
+    } else {
+        jobs.iter().try_for_each(|job| job.summarise(now, out))?;
     }
     conclude(end, jobs, out)
 }

@@ -56,7 +56,7 @@ pub(crate) struct Job {
     failure: Option<TorrentError>,
     most_peers: u32,
     last_peer: Instant,
-    /// Names and lengths of the files wanted, and their indices.
+    /// Names and lengths of the files wanted, and their indices; none if the torrent is one file.
     files: Vec<(usize, String, u64)>,
     file_bytes: Vec<u64>,
     status: TorrentStatus,
@@ -69,15 +69,14 @@ impl Job {
     pub(crate) fn new(torrent: Torrent, wanted: Option<&[usize]>, goal: Goal) -> Self {
         let now = Instant::now();
         let info = &torrent.metainfo().info;
-        let single = info.is_single_file();
-        let files = info
-            .files()
+        let listed = if info.is_single_file() { &[] } else { info.files() };
+        let files = listed
             .iter()
             .enumerate()
             .filter(|(i, f)| !f.attributes.padding && wanted.is_none_or(|w| w.contains(i)))
             .map(|(i, f)| {
                 let path = f.path.as_str();
-                let below = path.split_once('/').filter(|_| !single).map_or(path, |(_, rest)| rest);
+                let below = path.split_once('/').map_or(path, |(_, rest)| rest);
                 (i, below.to_owned(), f.len)
             })
             .collect();
@@ -323,6 +322,23 @@ impl Job {
         out.note(format_args!("  {}", parts.join(" · ")));
         Ok(())
     }
+}
+
+/// What became of more torrents than anybody wants to read of one by one.
+pub(crate) fn summary_of_many(jobs: &[Job], out: Output) -> String {
+    let complete = jobs.iter().filter(|job| job.is_complete()).count() as u64;
+    let sum = |of: fn(&Job) -> u64| units::size(jobs.iter().map(of).sum());
+    let mark = match complete == jobs.len() as u64 {
+        true => out.err_style.green("✓"),
+        false => out.err_style.yellow("–"),
+    };
+    format!(
+        "{mark} {}, {} of them complete · {} received · {} sent",
+        units::count(jobs.len() as u64, "torrent", "torrents"),
+        units::grouped(complete),
+        sum(|job| job.status.stats.downloaded),
+        sum(|job| job.status.stats.uploaded),
+    )
 }
 
 #[cfg(test)]

@@ -86,8 +86,8 @@ fn watch<T: Send>(
             let _ = done.send(());
             result
         });
-        while wait.recv_timeout(display.interval()) == Err(RecvTimeoutError::Timeout) {
-            display.update(&[snapshot()])?;
+        while wait.recv_timeout(display.interval(1)) == Err(RecvTimeoutError::Timeout) {
+            display.update([snapshot()])?;
         }
         Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })

@@ -1,15 +1,18 @@
 //! `samara seed`: checks, then seeds. Never downloads, never changes the data.
 
-use super::download::{absolute, load};
+use super::download::absolute;
 use super::job::{Goal, Job};
 use super::verify::{describe, faults_of_sizes};
 use super::{Context, drive, runtime, session};
 use crate::args::SeedArgs;
 use crate::exit::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, clean};
 use crate::progress::Display;
 use crate::signals::Signals;
-use samara_engine::{AddTorrent, Existing, Session, State, Torrent};
+use crate::source;
+use samara_engine::wire::metainfo::Metainfo;
+use samara_engine::{AddTorrent, Bind, Existing, Session, State, Torrent};
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// Seeds until told to stop.
@@ -22,16 +25,21 @@ pub(crate) fn run(args: &SeedArgs, context: &Context) -> Result<Exit, Failure> {
         let mut signals = Signals::new()?;
         let peers = session::resolve(&args.network.peers).await?;
         let session = session::start(&args.network, settings, false)?;
-        let existing = if args.trust { Existing::Trust } else { Existing::Check };
-        let mut added = Vec::new();
+        let existing = match (args.trust, args.check) {
+            (true, _) => Existing::Trust,
+            (_, true) => Existing::Check,
+            _ => Existing::Resume,
+        };
+        let mut added = Vec::with_capacity(torrents.len());
         for metainfo in torrents {
+            let info = metainfo.info.clone();
             let add = AddTorrent {
                 peers: peers.clone(),
                 existing,
                 paused: true,
-                ..AddTorrent::new(metainfo.clone(), &dir)
+                ..AddTorrent::new(metainfo, &dir)
             };
-            added.push(session.add(add).await.map_err(|e| session::not_added(&metainfo, &e))?);
+            added.push(session.add(add).await.map_err(|e| session::not_added(&info, &e))?);
         }
         let mut jobs: Vec<Job> =
             added.iter().map(|t| Job::new(t.clone(), None, Goal::Forever)).collect();
@@ -50,6 +58,21 @@ pub(crate) fn run(args: &SeedArgs, context: &Context) -> Result<Exit, Failure> {
     })
 }
 
+/// All torrents named, each once; of a directory those in it.
+fn load(sources: &[String], bind: &[Bind], out: Output) -> Result<Vec<Metainfo>, Failure> {
+    let mut torrents = Vec::new();
+    let mut names = HashSet::new();
+    for source in source::expand(sources)? {
+        let metainfo = source::load(&source, bind)?;
+        if names.insert(metainfo.info.hashes().wire()) {
+            torrents.push(metainfo);
+        } else {
+            out.warn(format_args!("{} is named twice", clean(&source)));
+        }
+    }
+    Ok(torrents)
+}
+
 /// Waits until everything is checked.
 async fn checked(
     session: &Session,
@@ -58,6 +81,13 @@ async fn checked(
     out: Output,
 ) -> Result<Exit, Failure> {
     let mut display = Display::new(out);
+    let torrents: Vec<_> = jobs.iter().map(|job| job.torrent.clone()).collect();
+    let all = async {
+        for torrent in &torrents {
+            torrent.wait_until(|s| s.state != State::Checking).await;
+        }
+    };
+    tokio::pin!(all);
     loop {
         let now = Instant::now();
         for job in jobs.iter_mut() {
@@ -66,13 +96,10 @@ async fn checked(
                 return Err(Failure { hint: None, ..failure });
             }
         }
-        let snapshots: Vec<_> = jobs.iter().map(|job| job.snapshot(now)).collect();
-        display.update(&snapshots)?;
-        let checking = |job: &&Job| job.torrent.status().state == State::Checking;
-        let Some(job) = jobs.iter().find(checking) else { return Ok(Exit::Done) };
+        display.update(jobs.iter().map(|job| job.snapshot(now)))?;
         tokio::select! {
-            () = tokio::time::sleep(display.interval()) => {}
-            _ = job.torrent.wait_until(|s| s.state != State::Checking) => {}
+            () = tokio::time::sleep(display.interval(jobs.len())) => {}
+            () = &mut all => return Ok(Exit::Done),
             () = signals.next() => {
                 session.shutdown().await;
                 return Ok(Exit::Interrupted);

@@ -4,7 +4,7 @@ use crate::args::NetworkArgs;
 use crate::exit::{Exit, Failure, said};
 use crate::output::Output;
 use crate::settings::{Settings, is_endpoint};
-use samara_engine::wire::metainfo::Metainfo;
+use samara_engine::wire::metainfo::Info;
 use samara_engine::{
     AddError, Allocation, Bind, DhtConfig, Session, SessionConfig, SessionError, Torrent,
 };
@@ -53,6 +53,8 @@ pub(crate) fn start(
         limit_up: args.limit_up.map_or(settings.limit_up, |l| l.0),
         max_peers: settings.max_peers,
         encryption: args.encryption.unwrap_or(settings.encryption).policy(),
+        max_peers_per_torrent: settings.max_peers_per_torrent,
+        shards: args.network_threads.unwrap_or(settings.network_threads),
         local_discovery: settings.lsd && !args.no_lsd,
         port_mapping: settings.port_mapping && !args.no_port_mapping,
         state_dir: args.state_dir.clone().or_else(|| settings.state_dir.clone()),
@@ -60,6 +62,7 @@ pub(crate) fn start(
         allocation: if preallocate { Allocation::Full } else { Allocation::Sparse },
         ..SessionConfig::default()
     };
+    samara_engine::raise_open_files_limit();
     let first = Session::start(config.clone());
     let session = match first {
         Err(SessionError::PortInUse { .. }) if asked.is_none() => {
@@ -86,8 +89,8 @@ pub(crate) fn not_started(error: &SessionError) -> Failure {
 }
 
 /// The user's words for a torrent that was not added.
-pub(crate) fn not_added(metainfo: &Metainfo, error: &AddError) -> Failure {
-    Failure::new(Exit::Failed, format!("{}: {error}", metainfo.info.name()))
+pub(crate) fn not_added(info: &Info, error: &AddError) -> Failure {
+    Failure::new(Exit::Failed, format!("{}: {error}", info.name()))
 }
 
 /// The addresses of peers given as HOST:PORT.

@@ -77,7 +77,7 @@ async fn seed(
         // Hashed a moment ago.
         let add =
             AddTorrent { existing: Existing::Trust, ..AddTorrent::new(metainfo.clone(), &one.dir) };
-        let torrent = session.add(add).await.map_err(|e| session::not_added(metainfo, &e))?;
+        let torrent = session.add(add).await.map_err(|e| session::not_added(&metainfo.info, &e))?;
         jobs.push(Job::new(torrent, None, Goal::Forever));
     }
     let torrents: Vec<_> = jobs.iter().map(|job| job.torrent.clone()).collect();

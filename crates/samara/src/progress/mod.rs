@@ -20,6 +20,12 @@ use std::time::{Duration, Instant};
 /// The bars on the screen, if any, so that other output can be put above them.
 static ON_SCREEN: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
+/// More pieces of work than this are shown as one.
+pub(crate) const MANY: usize = 40;
+
+/// For each piece of work there is at least this between two looks at all, so that thousands at rest cost next to nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// How often JSON progress is written.
 const JSON_EVERY: Duration = Duration::from_secs(1);
 
@@ -186,22 +192,34 @@ impl Display {
         matches!(self.kind, Kind::Bars(_) | Kind::Lines(_))
     }
 
-    /// How often `update` is worth calling.
-    pub(crate) const fn interval(&self) -> Duration {
-        match self.kind {
+    /// How often `update` is worth calling for so many pieces of work.
+    pub(crate) fn interval(&self, count: usize) -> Duration {
+        let least = match self.kind {
             Kind::Bars(_) => Duration::from_millis(100),
             _ => Duration::from_millis(500),
-        }
+        };
+        least.max(LOOK_EVERY * u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    /// Shows the present state. The order of `snapshots` must stay the same from call to call.
-    pub(crate) fn update(&mut self, snapshots: &[Snapshot]) -> Result<(), Failure> {
+    /// Shows the present state. The order of `snapshots` must stay the same from call to call. More than [`MANY`] are
+    /// shown as one, but in JSON.
+    pub(crate) fn update<S>(&mut self, snapshots: S) -> Result<(), Failure>
+    where
+        S: IntoIterator<Item = Snapshot, IntoIter: ExactSizeIterator>,
+    {
+        if matches!(self.kind, Kind::Silent) {
+            return Ok(());
+        }
         let now = Instant::now();
+        let mut snapshots: Vec<Snapshot> = snapshots.into_iter().collect();
+        if snapshots.len() > MANY && !matches!(self.kind, Kind::Json { .. }) {
+            snapshots = vec![together(&snapshots)];
+        }
         for s in &snapshots[self.tracks.len().min(snapshots.len())..] {
             self.tracks.push(Track::new(s.phase, now, s.done));
         }
         let shown: Vec<Snapshot> =
-            self.tracks.iter_mut().zip(snapshots).map(|(track, s)| track.settle(now, s)).collect();
+            self.tracks.iter_mut().zip(&snapshots).map(|(track, s)| track.settle(now, s)).collect();
         match &mut self.kind {
             Kind::Bars(bars) => bars.update(now, &shown),
             Kind::Lines(lines) => lines.update(now, &shown),
@@ -228,6 +246,36 @@ impl Drop for Display {
             bars.clear();
             *ON_SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
+    }
+}
+
+/// Many pieces of work as one, in the phase of the one that has the longest way to go.
+fn together(all: &[Snapshot]) -> Snapshot {
+    let way_to_go = |phase: Phase| match phase {
+        Phase::Checking | Phase::Hashing | Phase::Writing => 3,
+        Phase::Downloading => 2,
+        Phase::Failed => 1,
+        Phase::Seeding | Phase::Stopping => 0,
+    };
+    let phase = all.iter().map(|s| s.phase).max_by_key(|&phase| way_to_go(phase));
+    let sum = |of: fn(&Snapshot) -> u64| all.iter().map(of).sum();
+    let number = |of: fn(&Snapshot) -> u32| all.iter().map(of).sum();
+    let count = |phase: Phase| all.iter().filter(|s| s.phase == phase).count() as u64;
+    let apart = [Phase::Seeding, Phase::Failed].map(|p| (units::grouped(count(p)), p.word()));
+    let counts = apart.iter().filter(|(n, _)| n != "0").map(|(n, word)| format!("{n} {word}"));
+    Snapshot {
+        name: units::count(all.len() as u64, "torrent", "torrents"),
+        hash: None,
+        phase: phase.unwrap_or(Phase::Seeding),
+        done: sum(|s| s.done),
+        total: sum(|s| s.total),
+        down_rate: sum(|s| s.down_rate),
+        up_rate: sum(|s| s.up_rate),
+        uploaded: sum(|s| s.uploaded),
+        peers: number(|s| s.peers),
+        seeds: number(|s| s.seeds),
+        note: Some(counts.collect::<Vec<_>>().join(", ")).filter(|note| !note.is_empty()),
+        files: Vec::new(),
     }
 }
 
@@ -312,6 +360,21 @@ mod tests {
         assert_eq!(shown(Phase::Checking, 170), 100);
         assert_eq!(shown(Phase::Downloading, 30), 30, "another phase begins anew");
         assert_eq!(shown(Phase::Downloading, 20), 30);
+    }
+
+    #[test]
+    fn many_are_shown_as_one() {
+        let mut all = vec![snapshot(Phase::Seeding, 100); 1500];
+        all[0].peers = 2;
+        all[7].peers = 1;
+        let shown = together(&all);
+        assert_eq!((shown.name.as_str(), shown.phase), ("1,500 torrents", Phase::Seeding));
+        assert_eq!((shown.done, shown.total, shown.peers), (150_000, 150_000, 3));
+        all[1] = snapshot(Phase::Checking, 40);
+        all[2] = snapshot(Phase::Failed, 0);
+        let shown = together(&all);
+        assert_eq!((shown.phase, shown.done), (Phase::Checking, 149_840));
+        assert_eq!(shown.note.as_deref(), Some("1,498 seeding, 1 failed"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Settings;
 use crate::args::{ColorWhen, Encryption};
 use crate::units;
 use clap::ValueEnum;
-use samara_engine::{Bind, BindError};
+use samara_engine::{Bind, BindError, MAX_SHARDS};
 use std::path::PathBuf;
 
 /// One option.
@@ -82,13 +82,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "max-peers",
         doc: "connections at most",
         example: "500",
-        set: |s, v| match v.parse() {
-            Ok(n @ 1..=100_000) => {
-                s.max_peers = n;
-                Ok(())
-            }
-            _ => Err(format!("`{v}` is not a number from 1 to 100000")),
-        },
+        set: |s, v| number(v, 100_000).map(|x| s.max_peers = x),
         show: |s| s.max_peers.to_string(),
     },
     Key {
@@ -101,6 +95,20 @@ pub(crate) const KEYS: &[Key] = &[
                 .map_err(|_| format!("`{v}` is not off, allow, prefer or require"))
         },
         show: |s| format!("{:?}", s.encryption).to_lowercase(),
+    },
+    Key {
+        name: "max-peers-per-torrent",
+        doc: "connections of one torrent at most",
+        example: "100",
+        set: |s, v| number(v, 100_000).map(|x| s.max_peers_per_torrent = x),
+        show: |s| s.max_peers_per_torrent.to_string(),
+    },
+    Key {
+        name: "network-threads",
+        doc: "threads that serve connections; each torrent is on one of them",
+        example: "1",
+        set: |s, v| number(v, MAX_SHARDS).map(|x| s.network_threads = x),
+        show: |s| s.network_threads.to_string(),
     },
     Key {
         name: "lsd",
@@ -172,6 +180,12 @@ fn boolean(text: &str) -> Result<bool, String> {
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err(format!("`{text}` is not true or false")),
     }
+}
+
+/// A number from 1 to `max`.
+pub(crate) fn number(text: &str, max: usize) -> Result<usize, String> {
+    let valid = text.parse().ok().filter(|n| (1..=max).contains(n));
+    valid.ok_or_else(|| format!("`{text}` is not a number from 1 to {max}"))
 }
 
 fn binds(text: &str) -> Result<Vec<Bind>, String> {

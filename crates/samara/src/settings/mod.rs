@@ -6,7 +6,7 @@
 
 mod keys;
 
-pub(crate) use keys::{KEYS, is_endpoint};
+pub(crate) use keys::{KEYS, is_endpoint, number};
 
 use crate::args::{ColorWhen, Encryption};
 use crate::exit::{Exit, Failure};
@@ -43,6 +43,10 @@ pub(crate) struct Settings {
     pub(crate) max_peers: usize,
     /// Which connections are encrypted.
     pub(crate) encryption: Encryption,
+    /// Connections of one torrent.
+    pub(crate) max_peers_per_torrent: usize,
+    /// Threads that serve connections.
+    pub(crate) network_threads: usize,
     /// Local service discovery.
     pub(crate) lsd: bool,
     /// Ask the router to let peers connect.
@@ -75,6 +79,8 @@ impl Default for Settings {
             limit_up: None,
             max_peers: 500,
             encryption: Encryption::default(),
+            max_peers_per_torrent: 100,
+            network_threads: 1,
             lsd: true,
             port_mapping: true,
             state_dir,

@@ -42,6 +42,8 @@ fn wrong_values_name_their_place() {
         ("limit-up = 'fast'", "not a rate"),
         ("bind = '10.0.0'", "neither an IP address"),
         ("sequential = 3", "not true or false"),
+        ("max-peers = 0", "not a number from 1 to 100000"),
+        ("network-threads = 65", "not a number from 1 to 64"),
         ("[output]\nx = 1", "not a table"),
         ("port = ", "1"),
     ] {

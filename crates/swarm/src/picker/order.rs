@@ -7,19 +7,23 @@
 //! After a change of many pieces the whole is thrown away and sorted again (counting sort) at the next pick.
 
 use super::bits::common;
-use super::{Availability, Priorities};
+use super::{Availability, MAX_PRIORITY, Priorities};
 use crate::rng::Rng;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::PieceIndex;
+
+/// Priorities of pieces that are wanted.
+const LEVELS: usize = MAX_PRIORITY as usize;
 
 /// Room added when an array is full, so that doubling never takes 4 more bytes a piece.
 const SLACK: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// Priority 1 to 7.
-    levels: [Level; 7],
+    /// Priority 1 to 7. Elsewhere than the rest, which every torrent has, downloading or not; none before the first sort.
+    levels: Box<[Level]>,
     /// Where each piece stands in its level. Meaningless for a piece that is in none.
     position: Vec<u32>,
     /// Whether the arrays tell the truth.
@@ -60,6 +64,9 @@ impl Order {
             return;
         }
         self.sorted = true;
+        if self.levels.is_empty() {
+            self.levels = (0..LEVELS).map(|_| Level::default()).collect();
+        }
         for level in &mut self.levels {
             level.pieces.clear();
             level.ends.clear();
@@ -75,7 +82,7 @@ impl Order {
             level.ends[class] += 1;
         }
         // `next[class]`: where the next piece of the class goes.
-        let mut next: [Vec<u32>; 7] = Default::default();
+        let mut next: [Vec<u32>; LEVELS] = Default::default();
         for (level, next) in self.levels.iter_mut().zip(&mut next) {
             let mut total = 0;
             next.resize(level.ends.len(), 0);
@@ -216,7 +223,7 @@ impl Order {
     }
 
     /// Tells that no piece of this priority is below `first`.
-    pub(super) const fn starts_at(&mut self, priority: u8, first: u32) {
+    pub(super) fn starts_at(&mut self, priority: u8, first: u32) {
         self.levels[level_of(priority)].first = first;
     }
 

@@ -138,7 +138,7 @@ impl Torrent {
     #[must_use]
     pub fn new(
         now: Instant,
-        config: TorrentConfig,
+        mut config: TorrentConfig,
         hashes: InfoHashes,
         layout: PieceLayout,
         have: Bitfield,
@@ -151,6 +151,8 @@ impl Torrent {
             picker.count_always();
         }
         let complete = picker.wanted_left() == 0;
+        // The announcer keeps them: once is enough, of ten thousand torrents.
+        let trackers = core::mem::take(&mut config.trackers);
         Self {
             picker,
             peers: PeerTable::default(),
@@ -160,7 +162,7 @@ impl Torrent {
             choker: Choker::new(now, config.choker_config(), rng.next_u64()),
             announcer: Announcer::new(
                 config.announcer_config(hashes.wire()),
-                &config.trackers,
+                &trackers,
                 rng.next_u64(),
             ),
             blame: Blame::new(),

@@ -13,6 +13,7 @@ mod announcing;
 mod exchange;
 mod hashes;
 mod holepunch;
+mod resting;
 mod seeking;
 
 const PIECES: u32 = 20;

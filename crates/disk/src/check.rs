@@ -165,7 +165,7 @@ impl CheckRun {
         let layout = &self.space.layout;
         for run in pieces.chunk_by(|a, b| a.0 + 1 == b.0) {
             let start = layout.range_of(run[0]).start;
-            self.space.will_read(start..layout.range_of(run[run.len() - 1]).end);
+            self.space.will_read_unless_here(start..layout.range_of(run[run.len() - 1]).end);
         }
     }
 

@@ -131,6 +131,12 @@ impl Disk {
     }
 }
 
+impl Handle {
+    pub(crate) const fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+}
+
 impl Content {
     fn of(info: Info) -> Self {
         Self { expected: Box::new(move |piece| info.piece_hash(piece)) }

@@ -6,7 +6,7 @@
 use crate::storage::{Allocation, FileIdentity, Storage};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -98,6 +98,7 @@ pub struct FaultyStorage {
 struct State {
     counts: [u64; 5],
     faults: Vec<(Operation, Range<u64>, Fault)>,
+    announced: Vec<(FileIndex, u64, u64)>,
 }
 
 impl FaultyStorage {
@@ -128,6 +129,12 @@ impl FaultyStorage {
     #[must_use]
     pub fn calls(&self, operation: Operation) -> u64 {
         self.lock().counts[operation as usize]
+    }
+
+    /// What was announced to be read soon since the last call: file, offset and length.
+    #[must_use]
+    pub fn take_announced(&self) -> Vec<(FileIndex, u64, u64)> {
+        std::mem::take(&mut self.lock().announced)
     }
 
     /// Counts a call and suffers its faults; gives how many bytes it may move.
@@ -204,13 +211,15 @@ impl Storage for FaultyStorage {
         self.inner.delete_leftovers()
     }
 
-    fn try_read_at(
-        &self,
-        file: FileIndex,
-        offset: u64,
-        buf: &mut [u8],
-    ) -> io::Result<Option<usize>> {
-        self.inner.try_read_at(file, offset, buf)
+    fn try_read_at(&self, file: FileIndex, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> usize {
+        // While reads go wrong nothing is at hand, so that they are made and suffer.
+        let faults = self.lock().faults.iter().any(|(op, _, _)| *op == Operation::Read);
+        if faults { 0 } else { self.inner.try_read_at(file, offset, bufs) }
+    }
+
+    fn will_read(&self, file: FileIndex, offset: u64, len: u64) {
+        self.lock().announced.push((file, offset, len));
+        self.inner.will_read(file, offset, len);
     }
 
     fn volume(&self) -> Option<u64> {

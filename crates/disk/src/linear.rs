@@ -5,7 +5,7 @@ use crate::layout::Layout;
 use crate::storage::{Storage, read_full, write_full};
 use samara_wire::id::FileIndex;
 use std::collections::BTreeSet;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,36 +48,57 @@ impl LinearSpace {
         self.read(start, buf)?.map_err(|file| StorageError::too_short(&self.storage.describe(file)))
     }
 
-    /// Fills `buf` from `start` on, if that needs no waiting. False if it would, or if bytes lack.
-    pub(crate) fn try_read(&self, start: u64, mut buf: &mut [u8]) -> Result<bool, StorageError> {
-        for segment in self.layout.segments(start..start + buf.len() as u64) {
-            let (now, rest) = buf.split_at_mut(as_len(segment.len));
-            match segment.file {
-                None => now.fill(0),
-                Some(file) => match self.storage.try_read_at(file, segment.offset, now) {
-                    Ok(Some(n)) if n == now.len() => {}
-                    Ok(_) => return Ok(false),
-                    Err(e) => {
-                        return Err(StorageError::new("read", &self.storage.describe(file), &e));
-                    }
-                },
+    /// Fills `bufs`, which together are as long as `range`, as far as that needs no waiting: one system call for each
+    /// file. Gives how many bytes that is.
+    pub(crate) fn try_read<'a>(
+        &self,
+        range: Range<u64>,
+        mut bufs: impl Iterator<Item = &'a mut [u8]>,
+    ) -> u64 {
+        let mut done = 0;
+        let mut rest: &mut [u8] = &mut [];
+        for segment in self.layout.segments(range) {
+            let mut left = as_len(segment.len);
+            let mut parts = Vec::with_capacity(bufs.size_hint().0 + 1);
+            while left > 0 {
+                if rest.is_empty() {
+                    rest = bufs.next().expect("the buffers are as long as the range together");
+                }
+                let (now, later) = rest.split_at_mut(left.min(rest.len()));
+                left -= now.len();
+                parts.push(IoSliceMut::new(now));
+                rest = later;
             }
-            buf = rest;
+            let read = match segment.file {
+                None => {
+                    parts.iter_mut().for_each(|part| part.fill(0));
+                    segment.len
+                }
+                Some(file) => self.storage.try_read_at(file, segment.offset, &mut parts) as u64,
+            };
+            done += read;
+            if read < segment.len {
+                break;
+            }
         }
-        Ok(true)
+        done
     }
 
-    /// Has the disk begin to read `range`, in order, unless its last byte is in memory already: then, most likely, so is
-    /// the rest. (The first may be there because what stands before it was read.)
+    /// Has the disk begin to read `range`, in order.
     pub(crate) fn will_read(&self, range: Range<u64>) {
-        let mut last = [0];
-        if range.is_empty() || self.try_read(range.end - 1, &mut last).is_ok_and(|there| there) {
-            return;
-        }
         for segment in self.layout.segments(range) {
             if let Some(file) = segment.file {
                 self.storage.will_read(file, segment.offset, segment.len);
             }
+        }
+    }
+
+    /// The same unless the last byte of `range` is in memory already: then, most likely, so is the rest. (The first may be
+    /// there because what stands before it was read.)
+    pub(crate) fn will_read_unless_here(&self, range: Range<u64>) {
+        let here = |at| self.try_read(at..at + 1, std::iter::once(&mut [0][..])) == 1;
+        if !range.is_empty() && !here(range.end - 1) {
+            self.will_read(range);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::storage::{Allocation, FileIdentity, Storage};
 use samara_wire::id::FileIndex;
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Files kept in memory. A file exists once it was written to or prepared.
@@ -75,13 +75,16 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn try_read_at(
-        &self,
-        file: FileIndex,
-        offset: u64,
-        buf: &mut [u8],
-    ) -> io::Result<Option<usize>> {
-        self.read_at(file, offset, buf).map(Some)
+    fn try_read_at(&self, file: FileIndex, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> usize {
+        let mut done = 0;
+        for buf in bufs {
+            let read = self.read_at(file, offset + done as u64, buf).unwrap_or(0);
+            done += read;
+            if read < buf.len() {
+                break;
+            }
+        }
+        done
     }
 
     fn describe(&self, file: FileIndex) -> String {

@@ -56,6 +56,39 @@ impl Drop for BlockBuf {
     }
 }
 
+/// The bytes of one block of any legal length, in as many buffers as it takes.
+#[derive(Debug)]
+pub struct BlockBytes(Vec<BlockBuf>);
+
+impl BlockBytes {
+    /// Room for `len` bytes.
+    pub(crate) fn of_len(pool: &BlockPool, len: u32) -> Self {
+        let mut left = len as usize;
+        let buf = |_| {
+            let mut buf = pool.take();
+            buf.set_len(left.min(LEN));
+            left -= buf.len;
+            buf
+        };
+        Self((0..len.div_ceil(BLOCK_LEN)).map(buf).collect())
+    }
+
+    /// The bytes, one part after another.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(BlockBuf::as_slice)
+    }
+
+    pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.0.iter_mut().map(|buf| &mut buf.bytes[..buf.len])
+    }
+}
+
+impl From<Vec<BlockBuf>> for BlockBytes {
+    fn from(parts: Vec<BlockBuf>) -> Self {
+        Self(parts)
+    }
+}
+
 /// Where [`BlockBuf`]s come from. Cheap to clone; clones are the same pool.
 #[derive(Clone, Debug)]
 pub struct BlockPool(Arc<Shelf>);

@@ -1,7 +1,7 @@
 //! Reads and writes at an offset, and allocation: the system calls under a directory's files.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 
 /// Buffers in one system call at most (`IOV_MAX`).
 #[cfg(target_os = "linux")]
@@ -52,23 +52,17 @@ pub(crate) fn write_all_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io
     Ok(())
 }
 
-/// Reads what is in the page cache; `None` if that would not do, or the system cannot tell.
+/// Reads into `bufs` as much as the page cache has from `offset` on. 0 also if the system cannot tell, or on an error.
 #[cfg(target_os = "linux")]
-pub(crate) fn try_read_at(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
-    use rustix::io::{Errno, ReadWriteFlags, preadv2};
-    let bufs = &mut [io::IoSliceMut::new(buf)];
-    match preadv2(file, bufs, offset, ReadWriteFlags::NOWAIT) {
-        Ok(n) => Ok(Some(n)),
-        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::INTR) => {
-            Ok(None)
-        }
-        Err(e) => Err(e.into()),
-    }
+pub(crate) fn try_read_at(file: &File, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> usize {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let count = bufs.len().min(MAX_BUFS);
+    preadv2(file, &mut bufs[..count], offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn try_read_at(_: &File, _: u64, _: &mut [u8]) -> io::Result<Option<usize>> {
-    Ok(None)
+pub(crate) fn try_read_at(_: &File, _: u64, _: &mut [IoSliceMut<'_>]) -> usize {
+    0
 }
 
 /// Bytes of one request to read ahead: Linux ignores what is beyond a device's read-ahead window, which has 128 KiB unless

@@ -7,14 +7,12 @@
 use crate::error::StorageError;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
-use std::fs::File;
-use std::io::{self, IoSlice};
-use std::sync::Arc;
+use std::io::{self, IoSlice, IoSliceMut};
 
 /// Where the files of one torrent are kept. Implemented for directories; embedders may bring their own.
 ///
-/// Called from several threads at once. Padding files are never asked for. Calls may block, but for those named
-/// `try_` and [`Storage::sendable`].
+/// Called from several threads at once. Padding files are never asked for. Calls may block, but for
+/// [`Storage::try_read_at`].
 pub trait Storage: Send + Sync {
     /// Reads into `buf` from `offset`. Gives the bytes read, perhaps fewer than asked for; 0 at the end of the file.
     ///
@@ -79,30 +77,18 @@ pub trait Storage: Send + Sync {
         Ok(())
     }
 
-    /// As [`Storage::read_at`], but gives `None` where it would have to wait for a disk.
-    ///
-    /// # Errors
-    /// As [`Storage::read_at`].
-    fn try_read_at(
-        &self,
-        file: FileIndex,
-        offset: u64,
-        buf: &mut [u8],
-    ) -> io::Result<Option<usize>> {
-        let _ = (file, offset, buf);
-        Ok(None)
+    /// Reads from `offset` on into `bufs`, one after another, without ever waiting: not for a disk, and not for a file to
+    /// be opened. Gives the bytes read, 0 where it would have to wait or there is trouble, which
+    /// [`Storage::read_at`] will tell.
+    fn try_read_at(&self, file: FileIndex, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> usize {
+        let _ = (file, offset, bufs);
+        0
     }
 
     /// Tells that these bytes are going to be read soon, so that the disk can begin. Waits for nothing but, perhaps, a
     /// file to be opened; that it cannot be done is no error.
     fn will_read(&self, file: FileIndex, offset: u64, len: u64) {
         let _ = (file, offset, len);
-    }
-
-    /// The open file, if its bytes can be sent from it directly and it need not be opened first.
-    fn sendable(&self, file: FileIndex) -> Option<Arc<File>> {
-        let _ = file;
-        None
     }
 
     /// Identifies the device. Storages that name the same one share a bound of threads, so that a device that

@@ -5,9 +5,9 @@ use crate::disk::Handle;
 use crate::error::StorageError;
 use crate::hash::lanes;
 use crate::layout::Layout;
-use crate::linear::{LinearSpace, as_len};
+use crate::linear::LinearSpace;
 use crate::piece::{PieceBlocks, PieceOutcome, VerifyPiece};
-use crate::pool::BlockBuf;
+use crate::pool::{BlockBuf, BlockBytes};
 use crate::schedule::{Class, Owner, Work, Worker};
 use crate::storage::{FileIdentity, Storage};
 use samara_wire::bitfield::Bitfield;
@@ -15,12 +15,15 @@ use samara_wire::id::{BlockRef, FileIndex, PieceIndex};
 use samara_wire::metainfo::PieceHash;
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Called on a disk thread when a job is done; must not block. A job that is refused (after shutdown, or with far too
 /// much queued) has it called at once, on the caller's thread.
 pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// A block that was to be read, and what became of it.
+pub type ReadBlock = (BlockRef, Result<BlockBytes, StorageError>);
 
 /// What a torrent's bytes must be.
 pub(crate) struct Content {
@@ -141,38 +144,55 @@ impl Store {
         self.submit(Class::Write, job, reply);
     }
 
-    /// Reads a block from the page cache without waiting: `Ok(false)` if it would have to wait for the disk, or for
-    /// a file to be opened. `into` is as long as the block.
+    /// Reads blocks that the page cache has, without waiting for a disk or for a file to be opened. Gives each
+    /// block's bytes in the order of `blocks`; `None` where [`Store::read`] is needed.
     ///
-    /// # Errors
-    /// If the block is not in the torrent or not as long as `into`, or the read fails.
-    pub fn try_read(&self, block: BlockRef, into: &mut [u8]) -> Result<bool, StorageError> {
-        let space = &self.0.space;
-        match space.layout.range_of_block(&block) {
-            Some(range) if into.len() == block.len as usize => space.try_read(range.start, into),
-            _ => Err(misfit(&block)),
-        }
-    }
-
-    /// The open file that holds the whole of `block` and the offset there, to send from it directly. `None` if the
-    /// block lies in several files or in padding, or its file is not open: then [`Store::read`] opens it.
+    /// Blocks that follow each other in the torrent are read together.
     #[must_use]
-    pub fn sendable(&self, block: BlockRef) -> Option<(Arc<File>, u64)> {
-        let space = &self.0.space;
-        let segment = space.layout.segments(space.layout.range_of_block(&block)?).next()?;
-        let file = segment.file.filter(|_| segment.len == u64::from(block.len))?;
-        Some((space.storage.sendable(file)?, segment.offset))
+    pub fn try_read(&self, blocks: &[BlockRef]) -> Vec<Option<BlockBytes>> {
+        let inner = &*self.0;
+        let mut read = Vec::with_capacity(blocks.len());
+        let follows = |a: &BlockRef, b: &BlockRef| inner.follows(a, b);
+        for run in blocks.chunk_by(follows) {
+            let Some(range) = inner.range_of_run(run) else {
+                read.extend(run.iter().map(|_| None));
+                continue;
+            };
+            let pool = inner.handle.pool();
+            let mut bytes: Vec<_> =
+                run.iter().map(|block| BlockBytes::of_len(pool, block.len)).collect();
+            let parts = bytes.iter_mut().flat_map(BlockBytes::parts_mut);
+            let mut left = inner.space.try_read(range, parts);
+            read.extend(run.iter().zip(bytes).map(|(block, bytes)| {
+                let whole = left >= u64::from(block.len);
+                left = left.saturating_sub(u64::from(block.len));
+                whole.then_some(bytes)
+            }));
+        }
+        read
     }
 
-    /// Reads a block on a disk thread.
-    pub fn read(&self, block: BlockRef, reply: Reply<Result<Vec<u8>, StorageError>>) {
-        let job = move |inner: &Inner, _: &mut Worker| {
-            let range = inner.space.layout.range_of_block(&block).ok_or_else(|| misfit(&block))?;
-            let mut bytes = vec![0; as_len(u64::from(block.len))];
-            inner.space.read_exact(range.start, &mut bytes)?;
-            Ok(bytes)
+    /// Reads blocks on a disk thread, as one job, into buffers of the pool. What follows each other is brought in
+    /// together, and with it `next`, which is not read but will be asked for soon.
+    pub fn read(&self, blocks: Vec<BlockRef>, next: &[BlockRef], reply: Reply<Vec<ReadBlock>>) {
+        let inner = Arc::clone(&self.0);
+        let follows = |a: &BlockRef, b: &BlockRef| inner.follows(a, b);
+        let soon: Vec<BlockRef> = blocks.iter().chain(next).copied().collect();
+        let ahead: Vec<_> =
+            soon.chunk_by(follows).filter_map(|run| inner.range_of_run(run)).collect();
+        let inner = Arc::clone(&self.0);
+        let job = move |admitted: Result<&mut Worker, StorageError>| {
+            let refused = admitted.err();
+            if refused.is_none() && soon.len() > 1 {
+                ahead.into_iter().for_each(|range| inner.space.will_read(range));
+            }
+            let read = |block| match &refused {
+                None => (block, inner.read_block(block)),
+                Some(error) => (block, Err(error.clone())),
+            };
+            reply(blocks.into_iter().map(read).collect());
         };
-        self.submit(Class::Read, job, reply);
+        self.0.handle.scheduler.submit(&self.0.owner, Class::Read, Work::Once(Box::new(job)));
     }
 
     /// Hashes what is on disk: `pieces`, or all. Progress through `progress`, which also cancels it. Files that are
@@ -270,6 +290,31 @@ impl Store {
 impl Inner {
     fn finished(&self) -> MutexGuard<'_, VecDeque<FinishedPiece>> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the second block begins where the first one ends.
+    fn follows(&self, a: &BlockRef, b: &BlockRef) -> bool {
+        let (a, b) = (self.space.layout.range_of_block(a), self.space.layout.range_of_block(b));
+        a.zip(b).is_some_and(|(a, b)| a.end == b.start)
+    }
+
+    /// The range of blocks that follow each other. `None` if they are not in the torrent.
+    fn range_of_run(&self, run: &[BlockRef]) -> Option<Range<u64>> {
+        let (first, last) = (run.first()?, run.last()?);
+        let (first, last) =
+            (self.space.layout.range_of_block(first)?, self.space.layout.range_of_block(last)?);
+        Some(first.start..last.end)
+    }
+
+    fn read_block(&self, block: BlockRef) -> Result<BlockBytes, StorageError> {
+        let range = self.space.layout.range_of_block(&block).ok_or_else(|| misfit(&block))?;
+        let mut bytes = BlockBytes::of_len(self.handle.pool(), block.len);
+        let mut at = range.start;
+        for part in bytes.parts_mut() {
+            self.space.read_exact(at, part)?;
+            at += part.len() as u64;
+        }
+        Ok(bytes)
     }
 
     /// Pieces that wait, as many as are worth hashing at once.

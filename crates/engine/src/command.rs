@@ -9,7 +9,7 @@ use crate::discovery::Found;
 use crate::greet::Incoming;
 use crate::torrent::TorrentShared;
 use crate::trackers::{TrackerEdit, TrackerEditError, TrackerInfo};
-use samara_disk::{PieceOutcome, StorageError};
+use samara_disk::{PieceOutcome, ReadBlock, StorageError};
 use samara_swarm::PeerKey;
 use samara_swarm::torrent::PeerStats;
 use samara_wire::id::{BlockRef, PieceIndex};
@@ -65,6 +65,6 @@ pub(crate) enum DiskDone {
     Piece(PieceIndex, PieceOutcome),
     /// Blocks of an unfinished piece were put on disk.
     Spilled(PieceIndex, Vec<BlockRef>, Result<(), StorageError>),
-    /// A block to be sent was read.
-    Read(PeerKey, BlockRef, Result<Vec<u8>, StorageError>),
+    /// Blocks to be sent to a peer were read.
+    Read(PeerKey, Vec<ReadBlock>),
 }

@@ -16,7 +16,7 @@ use samara_wire::id::FileIndex;
 use samara_wire::metainfo::FilePath;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -289,20 +289,13 @@ impl Storage for DirStorage {
         self.remove(self.place_aside(FileIndex(0))?)
     }
 
-    fn try_read_at(
-        &self,
-        file: FileIndex,
-        offset: u64,
-        buf: &mut [u8],
-    ) -> io::Result<Option<usize>> {
+    fn try_read_at(&self, file: FileIndex, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> usize {
         // Bytes are being moved, or nobody looked yet: that would be waiting.
-        let Some(aside) = self.aside.try_read().ok().filter(|a| a.is_some()) else {
-            return Ok(None);
-        };
-        let place = self.place(&aside, file)?;
+        let Some(aside) = self.aside.try_read().ok().filter(|a| a.is_some()) else { return 0 };
+        let Ok(place) = self.place(&aside, file) else { return 0 };
         match self.pool.get((self.id, place.number), false) {
-            Some(open) => positional::try_read_at(&open, place.base + offset, buf),
-            None => Ok(None),
+            Some(open) => positional::try_read_at(&open, place.base + offset, bufs),
+            None => 0,
         }
     }
 
@@ -312,12 +305,6 @@ impl Storage for DirStorage {
         if let Ok((open, base)) = open {
             positional::will_read(&open, base + offset, len);
         }
-    }
-
-    fn sendable(&self, file: FileIndex) -> Option<Arc<File>> {
-        let aside = self.aside.try_read().ok().filter(|a| a.is_some())?;
-        let place = self.place(&aside, file).ok().filter(|place| place.number != ASIDE)?;
-        self.pool.get((self.id, place.number), false)
     }
 
     fn volume(&self) -> Option<u64> {

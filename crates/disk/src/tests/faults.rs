@@ -1,6 +1,6 @@
 //! What goes wrong below is told truthfully and leaves nothing claimed.
 
-use super::{Sample, disk, wait};
+use super::{Sample, disk, read, wait};
 use crate::{
     CheckProgress, Fault, FaultyStorage, MemoryStorage, Operation, PieceOutcome, StorageErrorKind,
 };
@@ -32,7 +32,7 @@ fn short_and_interrupted_transfers_go_on_where_they_stopped() {
     assert!(memory.content(FileIndex(0)).unwrap() == sample.bytes[..40_000]);
     assert!(memory.content(FileIndex(1)).unwrap() == sample.bytes[40_000..]);
     let block = BlockRef { piece: PieceIndex(1), begin: 1_000, len: 20_000 };
-    assert_eq!(wait(|reply| store.read(block, reply)).unwrap(), sample.block(block));
+    assert_eq!(wait(|reply| read(&store, block, reply)).unwrap(), sample.block(block));
     let checked = wait(|reply| store.check(None, Arc::default(), reply)).unwrap();
     assert!(checked.good.is_full());
 }

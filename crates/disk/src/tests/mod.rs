@@ -7,7 +7,9 @@ mod threads;
 
 use crate::hash::BlockLeaves;
 use crate::store::Content;
-use crate::{BlockBuf, Disk, DiskConfig, Layout, LayoutFile, Reply, Storage, Store};
+use crate::{
+    BlockBuf, Disk, DiskConfig, Layout, LayoutFile, ReadBlock, Reply, Storage, StorageError, Store,
+};
 use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
 use samara_wire::layout::PieceLayout;
 use samara_wire::metainfo::merkle::piece_root;
@@ -142,6 +144,15 @@ pub(crate) fn filled(disk: &Disk, bytes: &[u8]) -> BlockBuf {
 
 pub(crate) fn disk(threads: usize) -> Disk {
     Disk::start(DiskConfig { threads, ..DiskConfig::default() }).unwrap()
+}
+
+/// Has one block read, and gives its bytes in one.
+pub(crate) fn read(store: &Store, block: BlockRef, reply: Reply<Result<Vec<u8>, StorageError>>) {
+    let one = move |read: Vec<ReadBlock>| {
+        let [(_, result)] = <[ReadBlock; 1]>::try_from(read).unwrap();
+        reply(result.map(|bytes| bytes.parts().collect::<Vec<_>>().concat()));
+    };
+    store.read(vec![block], &[], Box::new(one));
 }
 
 /// Starts a job and waits for its reply.

@@ -1,17 +1,17 @@
 //! Stores over directories: what is written is what is read and what a check finds.
 
-use super::{Sample, disk, filled, later, path, wait};
+use super::{Sample, disk, filled, later, path, read, wait};
 use crate::{
-    Allocation, CheckProgress, Disk, DiskConfig, Layout, LayoutFile, MemoryStorage, PieceOutcome,
-    StorageErrorKind, Store,
+    Allocation, CheckProgress, Disk, DiskConfig, FaultyStorage, Layout, LayoutFile, MemoryStorage,
+    PieceOutcome, Storage, StorageErrorKind, Store,
 };
 use proptest::prelude::*;
 use samara_wire::bitfield::Bitfield;
-use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
+use samara_wire::id::{BLOCK_LEN, BlockRef, FileIndex, PieceIndex};
 use samara_wire::layout::PieceLayout;
 use samara_wire::metainfo::Info;
 use sha1::Digest;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::IoSlice;
 use std::sync::Arc;
 
 fn check(store: &Store) -> Bitfield {
@@ -146,27 +146,17 @@ fn blocks_are_read_by_every_way() {
     let store = sample.open(&disk, dir.path());
     let across = BlockRef { piece: PieceIndex(0), begin: 10_000, len: 20_000 };
     let inside = BlockRef { piece: PieceIndex(1), begin: 100, len: 777 };
-    let error = wait(|reply| store.read(inside, reply)).unwrap_err();
+    let error = wait(|reply| read(&store, inside, reply)).unwrap_err();
     assert_eq!(error.kind, StorageErrorKind::NotFound);
     assert!(error.to_string().contains("file3"), "{error}");
-    let mut buf = vec![0; 777];
-    assert!(!store.try_read(inside, &mut buf).unwrap(), "not open yet");
-    assert!(store.sendable(inside).is_none());
+    assert!(store.try_read(&[inside])[0].is_none(), "not open yet");
     write_all(&sample, &disk, &store, &[0, 1, 2]);
     for block in [across, inside] {
-        assert_eq!(wait(|reply| store.read(block, reply)).unwrap(), sample.block(block));
+        assert_eq!(wait(|reply| read(&store, block, reply)).unwrap(), sample.block(block));
     }
-    if cfg!(target_os = "linux") && store.try_read(inside, &mut buf).unwrap() {
-        assert_eq!(buf, sample.block(inside));
-    }
-    let (file, offset) = store.sendable(inside).unwrap();
-    (&*file).seek(SeekFrom::Start(offset)).unwrap();
-    (&*file).read_exact(&mut buf).unwrap();
-    assert_eq!(buf, sample.block(inside));
-    assert!(store.sendable(across).is_none(), "in several files");
     let outside = BlockRef { piece: PieceIndex(2), begin: 16_384, len: 16_384 };
-    assert!(wait(|reply| store.read(outside, reply)).is_err());
-    assert!(store.try_read(inside, &mut []).is_err());
+    assert!(wait(|reply| read(&store, outside, reply)).is_err());
+    assert!(store.try_read(&[outside])[0].is_none());
 }
 
 #[test]
@@ -300,7 +290,7 @@ fn bytes_of_unwanted_files_are_kept_aside_until_wanted() {
     assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces, "after a restart");
     assert_eq!(before, wait(|reply| store.identities(reply)).unwrap());
     let across = BlockRef { piece: PieceIndex(1), begin: 0, len: 16_384 };
-    assert_eq!(wait(|reply| store.read(across, reply)).unwrap(), sample.block(across));
+    assert_eq!(wait(|reply| read(&store, across, reply)).unwrap(), sample.block(across));
     wait(|reply| store.prepare(None, reply)).unwrap();
     assert!(!dir.path().join(".test.parts").exists(), "no longer needed");
     assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces, "in their own files now");
@@ -401,4 +391,42 @@ fn a_write_before_it_is_told_what_is_wanted_moves_what_was_kept_aside() {
     write_all(&sample, &disk, &store, &[0, 4, 6, 7]);
     sample.assert_files(dir.path());
     assert!(check(&store).is_full());
+}
+
+#[test]
+fn blocks_are_read_in_runs_up_to_the_first_byte_that_is_not_at_hand() {
+    let sample = Sample::new(&[40_000, 60_000], 32_768, None);
+    let memory = Arc::new(MemoryStorage::new());
+    memory.write_at(FileIndex(0), 0, &[IoSlice::new(&sample.bytes[..40_000])]).unwrap();
+    // The second file lacks its end.
+    memory.write_at(FileIndex(1), 0, &[IoSlice::new(&sample.bytes[40_000..90_000])]).unwrap();
+    let faulty = Arc::new(FaultyStorage::new(memory));
+    let disk = disk(1);
+    let store = sample.open_with(&disk, Arc::clone(&faulty) as _);
+    let at = |piece, begin, len| BlockRef { piece: PieceIndex(piece), begin, len };
+    let run = [at(1, 0, 20_000), at(1, 20_000, 12_768), at(2, 0, 16_384), at(2, 16_384, 16_384)];
+    let apart = [at(0, 16_384, 100), at(3, 0, 1_696)];
+    let blocks: Vec<_> = run.into_iter().chain(apart).collect();
+
+    let there = [true, true, true, false, true, false];
+    for (block, (bytes, there)) in blocks.iter().zip(store.try_read(&blocks).into_iter().zip(there))
+    {
+        let bytes = bytes.map(|bytes| bytes.parts().collect::<Vec<_>>().concat());
+        assert_eq!(bytes.as_deref(), there.then(|| sample.block(*block)), "{block:?}");
+    }
+    assert!(faulty.take_read_ahead().is_empty(), "that would be waiting");
+
+    let next = [at(0, 16_484, 100), at(0, 0, 10)];
+    let read = wait(|reply| store.read(blocks.clone(), &next, reply));
+    assert!(read.iter().map(|(block, _)| block).eq(&blocks));
+    for ((block, result), there) in read.iter().zip(there) {
+        let bytes = result.as_ref().ok().map(|b| b.parts().collect::<Vec<_>>().concat());
+        assert_eq!(bytes.as_deref(), there.then(|| sample.block(*block)), "{block:?}");
+    }
+    let announced = [(0, 32_768, 7_232), (1, 0, 58_304), (0, 16_384, 100), (1, 58_304, 1_696)];
+    let announced = announced.into_iter().chain([(0, 16_484, 100), (0, 0, 10)]);
+    let announced = announced.map(|(file, offset, len)| (FileIndex(file), offset, len));
+    assert_eq!(faulty.take_read_ahead(), announced.collect::<Vec<_>>());
+    drop(read);
+    assert_eq!(disk.pool().used_bytes(), 0, "every buffer came back");
 }

@@ -1,6 +1,6 @@
 //! Who waits for whom: stalls, fairness, cancelling and shutdown, with gates instead of sleeps.
 
-use super::{Sample, disk, later, wait};
+use super::{Sample, disk, later, read, wait};
 use crate::{
     CheckProgress, Disk, Fault, FaultyStorage, Gate, MemoryStorage, Operation, PieceOutcome,
     StorageErrorKind, Store,
@@ -37,11 +37,11 @@ fn a_volume_that_stalls_leaves_a_thread_for_the_others() {
         storage.inject(Operation::Read, 0..u64::MAX, Fault::Wait(gate.clone()));
     }
     let waiting: Vec<_> = (0..8)
-        .flat_map(|_| [later(|r| one.read(FIRST, r)), later(|r| two.read(FIRST, r))])
+        .flat_map(|_| [later(|r| read(&one, FIRST, r)), later(|r| read(&two, FIRST, r))])
         .collect();
     gate.wait_for_arrivals(2);
     for _ in 0..10 {
-        assert_eq!(wait(|r| well.read(FIRST, r)).unwrap(), sample.block(FIRST));
+        assert_eq!(wait(|r| read(&well, FIRST, r)).unwrap(), sample.block(FIRST));
     }
     assert_eq!(gate.arrivals(), 2, "the third thread stays out of the stalled volume");
     gate.open();
@@ -59,7 +59,7 @@ fn uploads_flow_while_a_check_runs() {
     let progress = Arc::new(CheckProgress::default());
     let checked = later(|reply| store.check(None, Arc::clone(&progress), reply));
     early.wait_for_arrivals(1);
-    let read = later(|reply| store.read(FIRST, reply));
+    let read = later(|reply| read(&store, FIRST, reply));
     early.open();
     assert!(
         read.recv_timeout(LONG).unwrap().is_ok(),
@@ -95,7 +95,7 @@ fn shutdown_finishes_writes_and_refuses_the_rest() {
     let (faulty, store) = full_store(&sample, &disk, 1);
     let gate = Gate::new();
     faulty.inject(Operation::Read, 0..1, Fault::Wait(gate.clone()));
-    let first = later(|reply| store.read(FIRST, reply));
+    let first = later(|reply| read(&store, FIRST, reply));
     gate.wait_for_arrivals(1);
     let writes: Vec<_> = (0..20)
         .map(|p| {
@@ -103,7 +103,7 @@ fn shutdown_finishes_writes_and_refuses_the_rest() {
             later(|reply| store.write_piece(PieceIndex(p), blocks, false, reply))
         })
         .collect();
-    let read = later(|reply| store.read(FIRST, reply));
+    let read = later(|reply| read(&store, FIRST, reply));
     let checked = later(|reply| store.check(None, Arc::default(), reply));
     assert!(!disk.shutdown(Duration::ZERO), "a read hangs and writes wait");
     assert_eq!(read.recv().unwrap().unwrap_err().kind, StorageErrorKind::Closed);
@@ -143,9 +143,10 @@ fn a_reply_that_panics_costs_no_thread() {
     let disk = disk(1);
     let (_, store) = full_store(&sample, &disk, 1);
     for _ in 0..4 {
-        store.read(FIRST, Box::new(|_| std::panic::resume_unwind(Box::new("a test's panic"))));
+        let panics = |_| std::panic::resume_unwind(Box::new("a test's panic"));
+        read(&store, FIRST, Box::new(panics));
     }
-    assert!(wait(|reply| store.read(FIRST, reply)).is_ok());
+    assert!(wait(|reply| read(&store, FIRST, reply)).is_ok());
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn many_stores_on_few_volumes_all_get_done() {
     let mut checks = Vec::new();
     for round in 0..20 {
         for store in &stores {
-            reads.push(later(|reply| store.read(FIRST, reply)));
+            reads.push(later(|reply| read(&store, FIRST, reply)));
             if round % 5 == 0 {
                 checks.push(later(|reply| store.check(None, Arc::default(), reply)));
             }

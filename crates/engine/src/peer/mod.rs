@@ -14,7 +14,7 @@ pub(crate) use writer::pump;
 
 use crate::stream::PeerStream;
 use out_queue::OutQueue;
-use samara_disk::BlockBuf;
+use samara_disk::BlockBytes;
 use samara_swarm::PeerKey;
 use samara_wire::id::BlockRef;
 use samara_wire::peer::message::Message;
@@ -67,23 +67,15 @@ impl Peer {
         self.out.borrow_mut().serving = true;
     }
 
-    /// A block that had to be read from disk is here.
-    pub(crate) fn block_read(&self, block: BlockRef, data: Vec<u8>) {
-        let mut out = self.out.borrow_mut();
-        out.reading = out.reading.saturating_sub(block.len as usize);
-        out.push_block(block, data.into());
-    }
-
-    /// A block could not be read from disk.
-    pub(crate) fn block_lost(&self, block: BlockRef) {
-        let mut out = self.out.borrow_mut();
-        out.reading = out.reading.saturating_sub(block.len as usize);
+    /// A disk thread has read a block, or failed to.
+    pub(crate) fn block_read(&self, block: BlockRef, bytes: Option<BlockBytes>) {
+        self.out.borrow_mut().block_read(block, bytes);
     }
 
     /// Whether a flush might find something to do.
     pub(crate) fn has_output(&self) -> bool {
         let out = self.out.borrow();
-        !out.blocked && (out.serving || !out.is_empty() || self.stream.has_unsent())
+        !out.blocked && (out.serving || !out.is_idle() || self.stream.has_unsent())
     }
 
     /// Has its task take up what another's budget left undone.
@@ -100,28 +92,5 @@ impl Peer {
     pub(crate) fn close(&self) {
         self.closed.set(true);
         self.wake.notify_one();
-    }
-}
-
-/// The payload of a block on its way out.
-pub(crate) enum Payload {
-    /// Read from the page cache.
-    Buf(BlockBuf),
-    /// Read by a disk thread, or longer than a block buffer.
-    Vec(Vec<u8>),
-}
-
-impl Payload {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Buf(buf) => buf.as_slice(),
-            Self::Vec(vec) => vec,
-        }
-    }
-}
-
-impl From<Vec<u8>> for Payload {
-    fn from(vec: Vec<u8>) -> Self {
-        Self::Vec(vec)
     }
 }

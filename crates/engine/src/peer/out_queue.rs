@@ -1,46 +1,72 @@
 //! What is to be written to a peer, in the order it goes out.
 //!
-//! Control messages overtake blocks that are queued, since a request that waits behind 100 KiB of upload
-//! costs download; but whatever was begun is finished first. Invariant: at most one of the front block and
-//! the control bytes is partly sent.
+//! ```text
+//! rest of the block that is begun | control messages | blocks that are not begun
+//! ```
+//!
+//! Control messages overtake blocks that are not begun, since a request that waits behind 100 KiB of upload costs
+//! download; but whatever was begun is finished first. Invariant: at most one of the begun block and the control bytes
+//! is partly sent.
+//!
+//! Blocks that are not begun still belong to the core, which may take them back at any time (choke, cancel). What is
+//! here is a copy of the head of its queue with the payload, or a note that it is being read: [`OutQueue::plan`]
+//! brings it up to date before each write.
 
-use super::Payload;
+use samara_disk::BlockBytes;
 use samara_wire::id::BlockRef;
 use samara_wire::peer::message::{Message, PIECE_HEADER_LEN, encode_piece_header};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Slices given to one `writev`.
-pub(super) const MAX_SLICES: usize = 32;
+/// Slices given to one `writev`: the headers and payloads of sixteen blocks, what was begun, and control messages.
+pub(super) const MAX_SLICES: usize = 36;
 
 pub(crate) struct OutQueue {
     control: Vec<u8>,
     control_sent: usize,
-    blocks: VecDeque<OutBlock>,
-    /// Bytes of the front block that are sent, header included.
-    block_sent: usize,
-    /// Bytes of all blocks not yet sent.
-    unsent: usize,
+    begun: Option<OutBlock>,
+    /// Bytes of the begun block that are sent, header included.
+    begun_sent: usize,
+    /// What the core will have us send next.
+    next: VecDeque<OutBlock>,
+    /// Bytes of `next`, headers included.
+    next_bytes: usize,
     /// Whether the core may have blocks to be served.
     pub(super) serving: bool,
     /// Whether the socket had no room when last tried.
     pub(super) blocked: bool,
     /// Whether blocks wait for the upload limit.
     pub(super) throttled: bool,
-    /// Bytes being read from disk for this peer.
+    /// Bytes that disk threads are reading for this peer, taken back or not.
     pub(super) reading: usize,
+    /// The last block that disk threads were told of.
+    pub(super) told_ahead: Option<BlockRef>,
 }
 
 struct OutBlock {
     block: BlockRef,
     header: [u8; PIECE_HEADER_LEN],
-    payload: Payload,
+    /// `None` while it is being read.
+    bytes: Option<BlockBytes>,
 }
 
 impl OutBlock {
-    fn len(&self) -> usize {
-        PIECE_HEADER_LEN + self.payload.as_slice().len()
+    fn new(block: BlockRef) -> Self {
+        Self { block, header: encode_piece_header(block), bytes: None }
     }
+
+    const fn len(&self) -> usize {
+        PIECE_HEADER_LEN + self.block.len as usize
+    }
+}
+
+/// How far a block has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// Its first byte is in the stream: it can no longer be taken back.
+    Begun(BlockRef),
+    /// All of it is in the stream.
+    Served(BlockRef),
 }
 
 impl OutQueue {
@@ -48,13 +74,15 @@ impl OutQueue {
         Self {
             control: greeting.to_vec(),
             control_sent: 0,
-            blocks: VecDeque::new(),
-            block_sent: 0,
-            unsent: 0,
+            begun: None,
+            begun_sent: 0,
+            next: VecDeque::new(),
+            next_bytes: 0,
             serving: false,
             blocked: false,
             throttled: false,
             reading: 0,
+            told_ahead: None,
         }
     }
 
@@ -62,15 +90,81 @@ impl OutQueue {
         message.encode(&mut self.control);
     }
 
-    pub(super) fn push_block(&mut self, block: BlockRef, payload: Payload) {
-        let block = OutBlock { block, header: encode_piece_header(block), payload };
-        self.unsent += block.len();
-        self.blocks.push_back(block);
+    /// Makes what follows the begun block the head of `upcoming`: all that is here already and still in there, and
+    /// more until `room` bytes wait. Gives the blocks that are new, to be read.
+    pub(super) fn plan(
+        &mut self,
+        upcoming: impl Iterator<Item = BlockRef>,
+        room: usize,
+    ) -> Vec<BlockRef> {
+        let (mut kept, mut bytes, mut new) = (0, self.begun_bytes(), Vec::new());
+        for block in upcoming {
+            // Both are in the same order; what lies between two that match was taken back.
+            let found = self.next.range(kept..).position(|next| next.block == block);
+            match found {
+                Some(gone) => drop(self.next.drain(kept..kept + gone)),
+                None => {
+                    self.next.truncate(kept);
+                    if bytes >= room {
+                        break;
+                    }
+                    self.next.push_back(OutBlock::new(block));
+                    new.push(block);
+                }
+            }
+            bytes += self.next[kept].len();
+            kept += 1;
+        }
+        self.next.truncate(kept);
+        self.next_bytes = bytes - self.begun_bytes();
+        new
     }
 
-    /// Bytes of blocks that wait, here or for the disk.
-    pub(super) const fn pending_bytes(&self) -> usize {
-        self.unsent + self.reading
+    /// Of the `bytes` that follow in `upcoming` what disk threads were not told of yet; nothing while they know of
+    /// more than half.
+    pub(super) fn read_ahead(
+        &mut self,
+        upcoming: impl Iterator<Item = BlockRef>,
+        mut bytes: usize,
+    ) -> Vec<BlockRef> {
+        let within = |block: &BlockRef| {
+            let fits = bytes >= block.len as usize;
+            bytes = bytes.saturating_sub(block.len as usize);
+            fits
+        };
+        let ahead: Vec<_> = upcoming.skip(self.next.len()).take_while(within).collect();
+        let told = ahead.iter().position(|block| Some(*block) == self.told_ahead);
+        let untold = &ahead[told.map_or(0, |at| at + 1)..];
+        if !ahead.is_empty() && untold.len() <= ahead.len() / 2 {
+            return Vec::new();
+        }
+        self.told_ahead = untold.last().copied();
+        untold.to_vec()
+    }
+
+    /// Puts the bytes of a block where they are awaited. It may have been taken back meanwhile.
+    pub(super) fn put(&mut self, block: BlockRef, bytes: BlockBytes) {
+        let place = self.next.iter_mut().find(|next| next.block == block && next.bytes.is_none());
+        if let Some(place) = place {
+            place.bytes = Some(bytes);
+        }
+    }
+
+    /// A disk thread has read a block, or failed to.
+    pub(super) fn block_read(&mut self, block: BlockRef, bytes: Option<BlockBytes>) {
+        self.reading = self.reading.saturating_sub(block.len as usize);
+        if let Some(bytes) = bytes {
+            self.put(block, bytes);
+        }
+    }
+
+    fn begun_bytes(&self) -> usize {
+        self.begun.as_ref().map_or(0, |begun| begun.len() - self.begun_sent)
+    }
+
+    /// Bytes that wait, be they here or being read.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.begun_bytes() + self.control_bytes() + self.next_bytes
     }
 
     /// Bytes of messages other than blocks that wait.
@@ -78,11 +172,13 @@ impl OutQueue {
         self.control.len() - self.control_sent
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.control.len() == self.control_sent
+    /// Whether nothing can be written now.
+    pub(super) fn is_idle(&self) -> bool {
+        let ready = self.next.front().is_some_and(|next| next.bytes.is_some());
+        self.begun.is_none() && self.control_bytes() == 0 && (self.throttled || !ready)
     }
 
-    /// What is to be written next; returns the slices' number.
+    /// What is to be written next; returns the slices' number. While the upload limit holds, no block is begun.
     pub(super) fn slices<'a>(&'a self, to: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
         let mut count = 0;
         let mut put = |slice: &'a [u8]| {
@@ -91,109 +187,59 @@ impl OutQueue {
                 count += 1;
             }
         };
-        let mut rest = self.blocks.iter();
-        if self.block_sent > 0
-            && let Some(front) = rest.next()
-        {
-            put(front.header.get(self.block_sent..).unwrap_or_default());
-            put(&front.payload.as_slice()[self.block_sent.saturating_sub(PIECE_HEADER_LEN)..]);
+        if let Some(begun) = &self.begun {
+            put(begun.header.get(self.begun_sent..).unwrap_or_default());
+            let mut skip = self.begun_sent.saturating_sub(PIECE_HEADER_LEN);
+            for part in begun.bytes.iter().flat_map(BlockBytes::parts) {
+                put(part.get(skip..).unwrap_or_default());
+                skip = skip.saturating_sub(part.len());
+            }
         }
         put(&self.control[self.control_sent..]);
-        for block in rest {
+        let next = if self.throttled { 0 } else { self.next.len() };
+        for block in self.next.range(..next) {
+            let Some(bytes) = &block.bytes else { break };
             put(&block.header);
-            put(block.payload.as_slice());
+            bytes.parts().for_each(&mut put);
         }
         count
     }
 
-    /// Notes that the first `n` bytes of [`OutQueue::slices`] are sent; `served` is told each block that is
-    /// now sent in full.
-    pub(super) fn advance(&mut self, mut n: usize, mut served: impl FnMut(BlockRef)) {
-        if self.block_sent > 0 {
-            n = self.advance_block(n, &mut served);
-        }
-        let control = n.min(self.control.len() - self.control_sent);
+    /// Notes that the first `n` bytes of [`OutQueue::slices`] are sent; `on_step` is told of each block how far it
+    /// came.
+    pub(super) fn advance(&mut self, mut n: usize, mut on_step: impl FnMut(Step)) {
+        n = self.advance_begun(n, &mut on_step);
+        let control = n.min(self.control_bytes());
         self.control_sent += control;
         n -= control;
         if self.control_sent == self.control.len() {
             self.control.clear();
             self.control_sent = 0;
         }
-        while n > 0 && !self.blocks.is_empty() {
-            n = self.advance_block(n, &mut served);
+        while n > 0
+            && let Some(next) = self.next.pop_front()
+        {
+            self.next_bytes -= next.len();
+            on_step(Step::Begun(next.block));
+            self.begun = Some(next);
+            n = self.advance_begun(n, &mut on_step);
         }
         debug_assert_eq!(n, 0, "more was sent than there was");
     }
 
-    /// Takes up to `n` bytes off the front block; returns what is left of `n`.
-    fn advance_block(&mut self, n: usize, served: &mut impl FnMut(BlockRef)) -> usize {
-        let Some(front) = self.blocks.front() else { return n };
-        let taken = n.min(front.len() - self.block_sent);
-        self.block_sent += taken;
-        self.unsent -= taken;
-        if self.block_sent == front.len() {
-            served(front.block);
-            self.blocks.pop_front();
-            self.block_sent = 0;
+    /// Takes up to `n` bytes off the begun block; returns what is left of `n`.
+    fn advance_begun(&mut self, n: usize, on_step: &mut impl FnMut(Step)) -> usize {
+        let Some(begun) = &self.begun else { return n };
+        let taken = n.min(begun.len() - self.begun_sent);
+        self.begun_sent += taken;
+        if self.begun_sent == begun.len() {
+            on_step(Step::Served(begun.block));
+            self.begun = None;
+            self.begun_sent = 0;
         }
         n - taken
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use samara_wire::id::PieceIndex;
-
-    fn block(n: u32, len: u32) -> (BlockRef, Payload) {
-        let payload = vec![u8::try_from(n).unwrap(); len as usize];
-        (BlockRef { piece: PieceIndex(n), begin: 0, len }, payload.into())
-    }
-
-    /// Sends `n` bytes at a time and gives the stream and the blocks in the order they were done.
-    fn drain(queue: &mut OutQueue, n: usize, done: &mut Vec<u32>) -> Vec<u8> {
-        let mut stream = Vec::new();
-        while !queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = queue.slices(&mut slices);
-            let bytes: Vec<u8> =
-                slices[..count].iter().flat_map(|s| s.iter().copied()).take(n).collect();
-            stream.extend(&bytes);
-            queue.advance(bytes.len(), |block| done.push(block.piece.0));
-        }
-        stream
-    }
-
-    #[test]
-    fn control_overtakes_what_is_not_begun() {
-        for n in [1, 5, 13, 20, 100, 100_000] {
-            let mut queue = OutQueue::new(b"");
-            let mut done = Vec::new();
-            let (first, payload) = block(1, 50);
-            queue.push_block(first, payload);
-            queue.advance(7, |_| unreachable!());
-            let (second, payload) = block(2, 50);
-            queue.push_block(second, payload);
-            queue.push_message(&Message::Unchoke);
-            let stream = drain(&mut queue, n, &mut done);
-            let mut expected = encode_piece_header(first)[7..].to_vec();
-            expected.extend([1; 50]);
-            expected.extend([0, 0, 0, 1, 1]);
-            expected.extend(encode_piece_header(second));
-            expected.extend([2; 50]);
-            assert_eq!(stream, expected, "{n} bytes at a time");
-            assert_eq!((done, queue.pending_bytes()), (vec![1, 2], 0));
-        }
-    }
-
-    #[test]
-    fn a_control_message_that_is_begun_is_finished() {
-        let mut queue = OutQueue::new(b"hello");
-        queue.advance(2, |_| unreachable!());
-        let (only, payload) = block(3, 4);
-        queue.push_block(only, payload);
-        let stream = drain(&mut queue, 2, &mut Vec::new());
-        assert_eq!(&stream[..3], b"llo");
-        assert_eq!(stream.len(), 3 + 13 + 4);
-    }
-}
+mod tests;

@@ -1,21 +1,29 @@
-//! Writing: flushes messages, pulls blocks out of the core while the socket takes them.
+//! Writing: flushes messages, and serves blocks while the socket takes them.
+//!
+//! A block is read into buffers and written from there. `sendfile` would save the copy into the buffer, but costs two
+//! system calls and one wake-up of the receiver for each 16 KiB, where this way takes two for sixteen blocks: measured,
+//! it is dearer (docs/performance.md).
 
-use super::out_queue::MAX_SLICES;
-use super::{Payload, Peer};
-use crate::command::{DiskDone, ShardCommand};
+use super::Peer;
+use super::out_queue::{MAX_SLICES, OutQueue, Step};
+use crate::command::DiskDone;
 use crate::shell::{Live, TorrentShell};
-use samara_wire::id::{BLOCK_LEN, BlockRef};
+use samara_wire::id::BlockRef;
 use samara_wire::time::Instant;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-/// Blocks are pulled while less than this waits to be sent to a peer, in bytes; one block of at most 128 KiB may
-/// go beyond.
+/// Blocks are read while less than this waits to be sent to a peer, in bytes; one block of at most 128 KiB may go
+/// beyond.
 const LOW_WATER: usize = 256 * 1024;
 
 /// The same while block buffers are scarce: many peers that are slow to take what they asked for must not have
 /// them all.
 const LOW_WATER_SCARCE: usize = 32 * 1024;
+
+/// Of what a peer asked for beyond that, so much is brought into the page cache once something had to be read from
+/// disk, in bytes.
+const READ_AHEAD: usize = 2 << 20;
 
 /// Written in one go before other peers have their turn, in bytes.
 const BUDGET: usize = 512 * 1024;
@@ -33,7 +41,7 @@ pub(crate) fn pump(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: 
             return unwritable(peer, &error);
         }
         fill(shell, live, peer, now);
-        if peer.out.borrow().is_empty() && !peer.stream.has_unsent() {
+        if peer.out.borrow().is_idle() && !peer.stream.has_unsent() {
             return false;
         }
         if budget == 0 {
@@ -69,7 +77,13 @@ fn write_once(live: &mut Live, peer: &Peer, now: Instant) -> io::Result<usize> {
     let count = out.slices(&mut slices);
     let written = peer.stream.try_write_vectored(&slices[..count])?;
     let (core, key) = (&mut live.core, peer.key);
-    out.advance(written.bytes, |block| core.handle_served(now, key, block));
+    out.advance(written.bytes, |step| match step {
+        Step::Begun(block) => {
+            let begun = core.poll_serve(key);
+            debug_assert_eq!(begun, Some(block), "what is planned is the head of the queue");
+        }
+        Step::Served(block) => core.handle_served(now, key, block),
+    });
     if written.full {
         out.blocked = true;
         // Its task may be waiting for something else.
@@ -78,73 +92,59 @@ fn write_once(live: &mut Live, peer: &Peer, now: Instant) -> io::Result<usize> {
     Ok(written.bytes)
 }
 
-/// Pulls blocks out of the core and reads them, while there is room and the upload limit allows.
+/// Has the next blocks of the core's queue at hand, while there is room and the upload limit allows.
 fn fill(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: Instant) {
     let shared = &shell.env.shared;
-    loop {
-        let scarce = shared.disk.pool().free_bytes() < shared.config.buffer_bytes as u64 / 2;
-        let low_water = if scarce { LOW_WATER_SCARCE } else { LOW_WATER };
-        {
-            let out = peer.out.borrow();
-            if !out.serving || out.pending_bytes() + out.control_bytes() >= low_water {
-                return;
-            }
+    if !peer.out.borrow().serving {
+        return;
+    }
+    let throttled = shared.limit_up.delay().is_some();
+    let was = std::mem::replace(&mut peer.out.borrow_mut().throttled, throttled);
+    if throttled {
+        if !was {
+            // Its task has to wait for the limiter now.
+            peer.wake.notify_one();
         }
-        let throttled = shared.limit_up.delay().is_some();
-        let was = std::mem::replace(&mut peer.out.borrow_mut().throttled, throttled);
-        if throttled {
-            if !was {
-                // Its task has to wait for the limiter now.
-                peer.wake.notify_one();
-            }
-            return;
-        }
+        return;
+    }
+    let scarce = shared.disk.pool().free_bytes() < shared.config.buffer_bytes as u64 / 2;
+    let low_water = if scarce { LOW_WATER_SCARCE } else { LOW_WATER };
+    // A portion at a time, so that all have their share of a low limit.
+    let low_water = low_water.min(shared.limit_up.portion());
+    while peer.out.borrow().pending_bytes() < low_water {
         let metadata = live.core.poll_metadata(now, peer.key);
-        if let Some(message) = metadata.or_else(|| live.core.poll_hashes(now, peer.key)) {
-            peer.send(&message);
-            continue;
-        }
-        let Some(block) = live.core.poll_serve(peer.key) else {
-            peer.out.borrow_mut().serving = false;
-            return;
+        let Some(message) = metadata.or_else(|| live.core.poll_hashes(now, peer.key)) else {
+            break;
         };
-        match read_resident(shell, block) {
-            Ok(Some(payload)) => peer.out.borrow_mut().push_block(block, payload),
-            Ok(None) => read_later(shell, peer, block),
-            Err(error) => {
-                tracing::warn!(torrent = %shell.shared.hashes.wire(), piece = %block.piece, %error,
-                    "a piece cannot be read any more");
-                live.core.handle_serve_failed(now, peer.key, block, &mut live.out);
-            }
+        peer.send(&message);
+    }
+    let mut out = peer.out.borrow_mut();
+    // A peer that asks and takes back, again and again, does not have us read without end.
+    let room = if out.reading < LOW_WATER { low_water } else { 0 };
+    let new = out.plan(live.core.upcoming(peer.key), room);
+    // Behind messages there may be more of metadata or hashes.
+    out.serving = live.core.upcoming(peer.key).next().is_some() || out.control_bytes() > 0;
+    read(shell, live, peer, &mut out, new);
+}
+
+/// Reads blocks from the page cache; has a disk thread read what is not there, as one job, which comes back as
+/// [`DiskDone::Read`].
+fn read(shell: &TorrentShell, live: &Live, peer: &Peer, out: &mut OutQueue, blocks: Vec<BlockRef>) {
+    let mut lacking = Vec::new();
+    for (bytes, block) in shell.store.try_read(&blocks).into_iter().zip(blocks) {
+        match bytes {
+            Some(bytes) => out.put(block, bytes),
+            None => lacking.push(block),
         }
     }
-}
-
-/// The block if the page cache has it.
-fn read_resident(
-    shell: &TorrentShell,
-    block: BlockRef,
-) -> Result<Option<Payload>, samara_disk::StorageError> {
-    if block.len <= BLOCK_LEN {
-        let len = block.len as usize;
-        let mut buf = shell.env.shared.disk.pool().take();
-        let resident = shell.store.try_read(block, &mut buf.as_mut_slice()[..len])?;
-        buf.set_len(len);
-        Ok(resident.then_some(Payload::Buf(buf)))
-    } else {
-        let mut vec = vec![0; block.len as usize];
-        let resident = shell.store.try_read(block, &mut vec)?;
-        Ok(resident.then_some(Payload::Vec(vec)))
-    }
-}
-
-/// Has a disk thread read the block; it comes back as [`DiskDone::Read`].
-fn read_later(shell: &TorrentShell, peer: &Peer, block: BlockRef) {
-    peer.out.borrow_mut().reading += block.len as usize;
-    let (shard, id, key) = (shell.env.tx.clone(), shell.shared.id, peer.key);
-    let reply = move |result| {
-        // Fails only if the shard has ended, and the peer with it.
-        let _ = shard.send(ShardCommand::Disk(id, DiskDone::Read(key, block, result)));
+    let ahead = match (&lacking[..], out.told_ahead) {
+        ([], None) => Vec::new(),
+        _ => out.read_ahead(live.core.upcoming(peer.key), READ_AHEAD),
     };
-    shell.store.read(block, Box::new(reply));
+    if lacking.is_empty() && ahead.is_empty() {
+        return;
+    }
+    out.reading += lacking.iter().map(|block| block.len as usize).sum::<usize>();
+    let key = peer.key;
+    shell.store.read(lacking, &ahead, shell.reply(move |read| DiskDone::Read(key, read)));
 }

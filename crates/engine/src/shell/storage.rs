@@ -3,7 +3,7 @@
 use super::{Live, TorrentShell};
 use crate::command::{DiskDone, ShardCommand};
 use crate::error::{ErrorKind, TorrentError};
-use samara_disk::{BlockBuf, PieceOutcome, StorageError, StorageErrorKind};
+use samara_disk::{BlockBuf, PieceOutcome, ReadBlock, StorageError, StorageErrorKind};
 use samara_swarm::PeerKey;
 use samara_wire::id::{BlockRef, PieceIndex};
 use samara_wire::time::Instant;
@@ -40,7 +40,7 @@ impl TorrentShell {
     }
 
     /// What is called on a disk thread when a job is done: posts to the shard.
-    pub(super) fn reply<T: 'static>(
+    pub(crate) fn reply<T: 'static>(
         &self,
         wrap: impl FnOnce(T) -> DiskDone + Send + 'static,
     ) -> samara_disk::Reply<T> {
@@ -56,7 +56,7 @@ impl TorrentShell {
         match done {
             DiskDone::Piece(piece, outcome) => self.on_piece(piece, outcome),
             DiskDone::Spilled(piece, blocks, result) => self.on_spilled(piece, &blocks, result),
-            DiskDone::Read(key, block, result) => self.on_read(key, block, result),
+            DiskDone::Read(key, read) => self.on_read(key, read),
         }
         self.changed.notify_one();
         self.env.relief.notify_waiters();
@@ -106,21 +106,24 @@ impl TorrentShell {
         });
     }
 
-    fn on_read(
-        self: &Rc<Self>,
-        key: PeerKey,
-        block: BlockRef,
-        result: Result<Vec<u8>, StorageError>,
-    ) {
+    fn on_read(self: &Rc<Self>, key: PeerKey, read: Vec<ReadBlock>) {
         self.with_live(|live, now| {
             let Some(peer) = live.peer(key).cloned() else { return };
-            match result {
-                Ok(data) => peer.block_read(block, data),
-                Err(error) => {
-                    tracing::warn!(torrent = %self.shared.hashes.wire(), piece = %block.piece, %error,
-                        "a piece cannot be read any more");
-                    peer.block_lost(block);
-                    live.core.handle_serve_failed(now, key, block, &mut live.out);
+            for (block, result) in read {
+                match result {
+                    Ok(bytes) => peer.block_read(block, Some(bytes)),
+                    Err(error) => {
+                        peer.block_read(block, None);
+                        if error.kind == StorageErrorKind::Closed {
+                            // Nobody looked whether it is there: the peer may ask again when it comes back.
+                            tracing::debug!(addr = %peer.addr, %error, "disconnecting");
+                            peer.close();
+                            continue;
+                        }
+                        tracing::warn!(torrent = %self.shared.hashes.wire(), piece = %block.piece, %error,
+                            "a piece cannot be read any more");
+                        live.core.handle_piece_lost(now, block.piece, &mut live.out);
+                    }
                 }
             }
             if peer.mark_dirty() {

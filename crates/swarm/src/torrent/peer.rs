@@ -3,6 +3,7 @@
 use super::holepunch::PeerHolepunch;
 use super::pex::PexState;
 use super::{Direction, NewPeer, PeerKey};
+use crate::outbox::{Effect, Outbox};
 use crate::pipeline::Pipeline;
 use crate::rate::RateMeter;
 use alloc::collections::VecDeque;
@@ -13,6 +14,7 @@ use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{BlockRef, PeerId, PieceIndex};
 use samara_wire::peer::handshake::Reserved;
 use samara_wire::peer::hashes::HashRequest;
+use samara_wire::peer::message::Message;
 use samara_wire::time::Instant;
 
 /// Requests of one peer that may wait to be served. We say so in `reqq` (BEP 10).
@@ -187,5 +189,17 @@ impl Peer {
     /// Whether `block` may be served now: unchoked, or of a piece granted by allowed-fast.
     pub(super) fn may_be_served(&self, block: &BlockRef) -> bool {
         !self.choked_by_us || self.granted_fast.contains(&block.piece)
+    }
+
+    /// Drops the requests for which `which` holds: silently as BEP 3 has it, or with a reject each as BEP 6 has it.
+    pub(super) fn drop_requests(&mut self, which: impl Fn(&BlockRef) -> bool, out: &mut Outbox) {
+        let (key, fast) = (self.key, self.fast());
+        self.serve_queue.retain(|block| {
+            let dropped = which(block);
+            if dropped && fast {
+                out.push(Effect::Send(key, Message::Reject(*block)));
+            }
+            !dropped
+        });
     }
 }

@@ -314,7 +314,10 @@ fn a_seed_serves_any_legal_size_and_honours_cancel_and_choke() {
     assert_eq!(t.says(p, Message::Request(odd)), [Effect::ServeReady(p)]);
     t.says(p, Message::Request(at(n, 0)));
     t.says(p, Message::Request(at(n, 1)));
+    assert!(t.torrent.upcoming(p).eq([odd, at(n, 0), at(n, 1)]));
     assert_eq!(t.torrent.poll_serve(p), Some(odd));
+    let effects = t.says(p, Message::Cancel(odd));
+    assert_eq!(sent(&effects, p), [], "it is on its way, which answers the request");
     let effects = t.says(p, Message::Cancel(at(n, 0)));
     assert_eq!(sent(&effects, p), [Message::Reject(at(n, 0))]);
     let effects = t.says(p, Message::NotInterested);
@@ -322,6 +325,24 @@ fn a_seed_serves_any_legal_size_and_honours_cancel_and_choke() {
     assert_eq!(t.torrent.poll_serve(p), None);
     let effects = t.says(p, Message::Request(at(n, 0)));
     assert_eq!(sent(&effects, p), [Message::Reject(at(n, 0))], "choked");
+}
+
+#[test]
+fn requests_for_a_lost_piece_are_rejected_whoever_made_them() {
+    let mut t = Trace::seed();
+    let (p, q) = (t.fast_peer(), t.fast_peer());
+    for peer in [p, q] {
+        t.says(peer, Message::Interested);
+        t.says(peer, Message::Request(at(0, 0)));
+        t.says(peer, Message::Request(at(1, 0)));
+    }
+    let mut out = Outbox::new();
+    t.torrent.handle_piece_lost(t.now, PieceIndex(0), &mut out);
+    let effects: Vec<_> = out.drain().collect();
+    for peer in [p, q] {
+        assert_eq!(sent(&effects, peer)[0], Message::Reject(at(0, 0)));
+        assert!(t.torrent.upcoming(peer).eq([at(1, 0)]));
+    }
 }
 
 #[test]

@@ -9,18 +9,15 @@ use samara_wire::peer::message::Message;
 use samara_wire::time::Instant;
 
 impl Torrent {
-    /// The next block to send to `key`. The shell pulls as the peer's stream has room, so that a choke or a
-    /// cancel still takes effect on all that is not yet in the stream.
+    /// The next block to send to `key`, which from now on cannot be taken back. The shell pulls it as the block's first
+    /// byte goes into the peer's stream, so that a choke or a cancel takes effect on everything else.
     pub fn poll_serve(&mut self, key: PeerKey) -> Option<BlockRef> {
-        let have = &self.have;
-        let peer = self.peers.get_mut(key)?;
-        // A piece can be withdrawn after the request was queued.
-        while let Some(block) = peer.serve_queue.pop_front() {
-            if have.has(block.piece) {
-                return Some(block);
-            }
-        }
-        None
+        self.peers.get_mut(key)?.serve_queue.pop_front()
+    }
+
+    /// What [`Torrent::poll_serve`] will give, as things are: the shell may have it read from disk meanwhile.
+    pub fn upcoming(&self, key: PeerKey) -> impl Iterator<Item = BlockRef> {
+        self.peers.get(key).into_iter().flat_map(|peer| peer.serve_queue.iter().copied())
     }
 
     /// A block that [`Torrent::poll_serve`] gave was written to the peer's stream.
@@ -95,7 +92,7 @@ impl Torrent {
         }
     }
 
-    /// Chokes, and drops what is queued: silently as BEP 3 has it, or by a reject each as BEP 6 has it.
+    /// Chokes, and drops what is queued.
     fn choke(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if peer.choked_by_us {
@@ -104,15 +101,8 @@ impl Torrent {
         peer.choked_by_us = true;
         peer.last_sent = now;
         out.push(Effect::Send(key, Message::Choke));
-        let fast = peer.fast();
         let granted = core::mem::take(&mut peer.granted_fast);
-        peer.serve_queue.retain(|block| {
-            let keep = granted.contains(&block.piece);
-            if !keep && fast {
-                out.push(Effect::Send(key, Message::Reject(*block)));
-            }
-            keep
-        });
+        peer.drop_requests(|block| !granted.contains(&block.piece), out);
         peer.granted_fast = granted;
     }
 }

@@ -4,7 +4,7 @@ use super::{BlockDigests, PeerKey, Torrent};
 use crate::outbox::{DisconnectReason, Effect, Event, Outbox};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use samara_wire::id::{BlockRef, PieceIndex};
+use samara_wire::id::PieceIndex;
 use samara_wire::peer::message::Message;
 use samara_wire::time::Instant;
 
@@ -73,26 +73,15 @@ impl Torrent {
         }
     }
 
-    /// A block of a piece we thought verified could not be read: the peer is told, the piece no longer offered.
-    pub fn handle_serve_failed(
-        &mut self,
-        now: Instant,
-        key: PeerKey,
-        block: BlockRef,
-        out: &mut Outbox,
-    ) {
-        if self.peers.get(key).is_some_and(super::peer::Peer::fast) {
-            out.push(Effect::Send(key, Message::Reject(block)));
-        }
-        self.handle_piece_lost(now, block.piece, out);
-    }
-
-    /// A piece we thought verified is not on disk after all: it is no longer offered, and wanted again.
+    /// A piece we thought verified is not on disk after all: it is no longer served or offered, and wanted again.
     pub fn handle_piece_lost(&mut self, now: Instant, piece: PieceIndex, out: &mut Outbox) {
         if !self.have.has(piece) {
             return;
         }
         self.have.remove(piece);
+        for peer in self.peers.iter_mut() {
+            peer.drop_requests(|block| block.piece == piece, out);
+        }
         self.picker.lost(piece, self.peers.iter().map(|peer| &peer.has));
         if self.picker.wants(piece) {
             for peer in self.peers.iter_mut().filter(|p| p.has.has(piece)) {

@@ -16,7 +16,7 @@ use samara_wire::metainfo::create::{Plan, PlanHashes, Version};
 use samara_wire::metainfo::merkle::{FileHashes, Hash, piece_root, root_of_layer};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -269,7 +269,7 @@ impl Source<'_> {
         let segments: Vec<_> = layout.segments(range).filter_map(stored).collect();
         if let Some(&(index, path, offset, len)) = segments.last()
             && let Ok(file) = self.open(index, path)
-            && let Ok(Some(_)) = positional::try_read_at(file, offset + len - 1, &mut [0])
+            && positional::try_read_at(file, offset + len - 1, &mut [IoSliceMut::new(&mut [0])]) == 1
         {
             return;
         }

@@ -414,7 +414,7 @@ fn blocks_are_read_in_runs_up_to_the_first_byte_that_is_not_at_hand() {
         let bytes = bytes.map(|bytes| bytes.parts().collect::<Vec<_>>().concat());
         assert_eq!(bytes.as_deref(), there.then(|| sample.block(*block)), "{block:?}");
     }
-    assert!(faulty.take_read_ahead().is_empty(), "that would be waiting");
+    assert!(faulty.take_announced().is_empty(), "that would be waiting");
 
     let next = [at(0, 16_484, 100), at(0, 0, 10)];
     let read = wait(|reply| store.read(blocks.clone(), &next, reply));
@@ -426,7 +426,7 @@ fn blocks_are_read_in_runs_up_to_the_first_byte_that_is_not_at_hand() {
     let announced = [(0, 32_768, 7_232), (1, 0, 58_304), (0, 16_384, 100), (1, 58_304, 1_696)];
     let announced = announced.into_iter().chain([(0, 16_484, 100), (0, 0, 10)]);
     let announced = announced.map(|(file, offset, len)| (FileIndex(file), offset, len));
-    assert_eq!(faulty.take_read_ahead(), announced.collect::<Vec<_>>());
+    assert_eq!(faulty.take_announced(), announced.collect::<Vec<_>>());
     drop(read);
     assert_eq!(disk.pool().used_bytes(), 0, "every buffer came back");
 }

@@ -158,7 +158,7 @@ fn many_stores_on_few_volumes_all_get_done() {
     let mut checks = Vec::new();
     for round in 0..20 {
         for store in &stores {
-            reads.push(later(|reply| read(&store, FIRST, reply)));
+            reads.push(later(|reply| read(store, FIRST, reply)));
             if round % 5 == 0 {
                 checks.push(later(|reply| store.check(None, Arc::default(), reply)));
             }

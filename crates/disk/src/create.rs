@@ -269,7 +269,8 @@ impl Source<'_> {
         let segments: Vec<_> = layout.segments(range).filter_map(stored).collect();
         if let Some(&(index, path, offset, len)) = segments.last()
             && let Ok(file) = self.open(index, path)
-            && positional::try_read_at(file, offset + len - 1, &mut [IoSliceMut::new(&mut [0])]) == 1
+            && positional::try_read_at(file, offset + len - 1, &mut [IoSliceMut::new(&mut [0])])
+                == 1
         {
             return;
         }

@@ -146,7 +146,11 @@ fn who_requires_encryption_exchanges_nothing_with_who_refuses_it() {
             let add = sample.add(dir.path(), &[tap.relay(addr(&seed))]);
             let torrent = leech.add(add).await.unwrap();
             tap.until_ended();
-            assert_eq!((tap.connections(), tap.heard().back.len()), (1, 0), "{ours:?} was answered");
+            assert_eq!(
+                (tap.connections(), tap.heard().back.len()),
+                (1, 0),
+                "{ours:?} was answered"
+            );
             assert_eq!(tap.shows(NAME), ours == Policy::Off);
             assert_eq!(torrent.status().stats.have_bytes, 0);
             leech.shutdown().await;

@@ -16,8 +16,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::{addr, config, run, until};
 
-/// The most that a torrent at rest may cost beside its metainfo.
-const MAX_PER_TORRENT: usize = 3840;
+/// The most that a torrent at rest may cost beside its metainfo: the goal.
+const MAX_PER_TORRENT: usize = 4096;
 
 /// The most that a silent peer may cost, both ends' sockets left out: those are the kernel's.
 const MAX_PER_PEER: usize = 3072;

@@ -77,7 +77,7 @@ def test_a_private_torrent_is_not_given_away(lab, samara, content):
 def test_the_seed_is_learned_from_a_leech(lab, samara, content, middle):
     """The last peer knows only the one in the middle, which knows the seed and gets next to nothing from it."""
     torrent = content.torrent(lab.private("t.torrent"))
-    seed = samara.seed(lab, torrent, content.root, "--limit-up", "64K")
+    seed = samara.seed(lab, torrent, content.root, "--limit-up", "64K", "--limit-local")
     seed.wait_ready()
     client, last = (Libtorrent(), samara) if middle == "libtorrent" else (samara, Libtorrent())
     between = client.download(lab, torrent, lab.folder("middle"), [seed.address])

@@ -37,6 +37,8 @@ pub(crate) enum ShardCommand {
     Outside(Option<IpAddr>),
     /// What the session is bound to is away, for this reason; or it is there, perhaps with other addresses.
     Network(Option<Arc<str>>),
+    /// Other addresses are blocked than before.
+    FilterChanged,
     /// Stop all torrents and end.
     Shutdown(oneshot::Sender<()>),
 }

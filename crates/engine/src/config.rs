@@ -1,7 +1,9 @@
 //! What a user of the engine chooses: plain data, bounded where it is used.
 
+use crate::limits::{AlternativeLimits, RateLimits};
 use crate::network::Bind;
 use samara_disk::{Allocation, Storage};
+use samara_wire::ip_filter::IpFilter;
 use samara_wire::metainfo::Metainfo;
 use samara_wire::mse::Policy;
 use std::fmt;
@@ -29,12 +31,20 @@ pub struct SessionConfig {
     pub max_peers: usize,
     /// Connections of one torrent at most.
     pub max_peers_per_torrent: usize,
+    /// Connections that are being set up by us at most, over all torrents.
+    pub max_half_open: usize,
+    /// Addresses with which no peer connection is to be. Trackers are not filtered.
+    pub ip_filter: IpFilter,
     /// Where resume data is kept. `None`: nowhere, so existing data is always checked.
     pub state_dir: Option<PathBuf>,
-    /// Bytes per second received by all torrents together. `None`: no limit.
-    pub limit_down: Option<u64>,
-    /// Bytes per second sent by all torrents together. `None`: no limit.
-    pub limit_up: Option<u64>,
+    /// Limits of all torrents together.
+    pub limits: RateLimits,
+    /// What holds in their place at some hours.
+    pub alternative_limits: Option<AlternativeLimits>,
+    /// Whether limits, those of torrents too, are for peers on this machine and the local network as well.
+    pub limit_local: bool,
+    /// Whether the headers of IP and TCP, without those of acknowledgements, count as bytes sent and received.
+    pub limit_overhead: bool,
     /// Which connections are encrypted.
     pub encryption: Policy,
     /// Whether files are made sparse or allocated in full.
@@ -81,9 +91,13 @@ impl Default for SessionConfig {
             max_open_files: 256,
             max_peers: 500,
             max_peers_per_torrent: 100,
+            max_half_open: 50,
+            ip_filter: IpFilter::default(),
             state_dir: None,
-            limit_down: None,
-            limit_up: None,
+            limits: RateLimits::default(),
+            alternative_limits: None,
+            limit_local: false,
+            limit_overhead: false,
             encryption: Policy::Prefer,
             allocation: Allocation::Sparse,
             dht: Some(DhtConfig::default()),
@@ -116,6 +130,8 @@ pub struct AddTorrent {
     pub announce: bool,
     /// Look for peers by the other ways that the session has: DHT, local network. Never done for a private torrent.
     pub seek: bool,
+    /// Its own limits, below those of the session.
+    pub limits: RateLimits,
     /// Keep the data elsewhere than in files below `dir`.
     pub storage: Option<CustomStorage>,
 }
@@ -135,6 +151,7 @@ impl AddTorrent {
             existing: Existing::Resume,
             announce: true,
             seek: true,
+            limits: RateLimits::default(),
             storage: None,
         }
     }

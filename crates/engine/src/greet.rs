@@ -4,6 +4,7 @@
 //! Until then it can make us read and keep 68 bytes if it does not encrypt, 628 and what encrypting takes if it does, and
 //! compute one key exchange. Of these there are a bounded number a second.
 
+use crate::connections::Place;
 use crate::dial::seed;
 use crate::listen::Admission;
 use crate::shard::ShardEnv;
@@ -15,7 +16,6 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// Time for a whole handshake, the negotiation of encryption included.
@@ -30,7 +30,7 @@ pub(crate) struct Incoming {
     pub(crate) addr: SocketAddr,
     pub(crate) handshake: Handshake,
     /// Its place among the connections of the session.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 /// Reads a newcomer's handshake and passes it on.
@@ -50,8 +50,9 @@ pub(crate) async fn greet(
     if torrent.is_none() && !env.shared.doors.is_open(&handshake.info_hash) {
         return tracing::debug!(%addr, hash = %handshake.info_hash, "peer asks for a torrent not here");
     }
-    let Some(place) = env.shared.place() else {
-        return tracing::debug!(%addr, "all connections in use");
+    let place = match env.shared.place(addr.ip()) {
+        Ok(place) => place,
+        Err(full) => return tracing::debug!(%addr, %full, "peer turned away"),
     };
     let Ok(stream) = stream.detach() else { return };
     let incoming = Incoming { stream, addr, handshake, place };

@@ -6,6 +6,7 @@
 use crate::command::ShardCommand;
 use crate::error::SessionError;
 use crate::greet::greet;
+use crate::ip_filter::SessionFilter;
 use crate::network::{Binding, Source};
 use crate::open_files;
 use crate::shard::ShardEnv;
@@ -140,7 +141,10 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    fn new(gate: &Rc<RefCell<Gate>>, ip: IpAddr) -> Option<Self> {
+    fn new(gate: &Rc<RefCell<Gate>>, filter: &SessionFilter, ip: IpAddr) -> Option<Self> {
+        if filter.blocks(ip) {
+            return None;
+        }
         let mut inner = gate.borrow_mut();
         let of_ip = inner.pending.get(&ip).copied().unwrap_or(0);
         if inner.total >= MAX_PENDING || of_ip >= MAX_PENDING_OF_IP {
@@ -251,8 +255,9 @@ async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
-                let Some(admission) = Admission::new(&gate, addr.ip()) else {
-                    tracing::debug!(%addr, "too many newcomers at a time");
+                let filter = &env.shared.ip_filter;
+                let Some(admission) = Admission::new(&gate, filter, addr.ip()) else {
+                    tracing::debug!(%addr, "blocked, or too many newcomers at a time");
                     continue;
                 };
                 if let Err(error) = stream.set_nodelay(true) {
@@ -279,6 +284,7 @@ async fn accept(env: Rc<ShardEnv>, listener: TcpListener, gate: Rc<RefCell<Gate>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use samara_wire::ip_filter::IpFilter;
 
     #[test]
     fn a_port_in_use_is_named() {
@@ -305,15 +311,18 @@ mod tests {
     #[test]
     fn the_gate_bounds_each_address_and_all() {
         let gate = Rc::new(RefCell::new(Gate::default()));
+        let filter = SessionFilter::new(IpFilter::parse(b"192.0.2.1\n").0);
         let ip = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
-        let mut inside: Vec<_> =
-            (0..MAX_PENDING_OF_IP).map(|_| Admission::new(&gate, ip(1)).unwrap()).collect();
-        assert!(Admission::new(&gate, ip(1)).is_none());
+        let mut inside: Vec<_> = (0..MAX_PENDING_OF_IP)
+            .map(|_| Admission::new(&gate, &filter, ip(1)).unwrap())
+            .collect();
+        assert!(Admission::new(&gate, &filter, ip(1)).is_none());
         inside.pop();
-        inside.push(Admission::new(&gate, ip(1)).unwrap());
-        inside.extend((2..=255).filter_map(|n| Admission::new(&gate, ip(n))));
+        inside.push(Admission::new(&gate, &filter, ip(1)).unwrap());
+        inside.extend((2..=255).filter_map(|n| Admission::new(&gate, &filter, ip(n))));
         assert_eq!(inside.len(), MAX_PENDING);
         drop(inside);
+        assert!(Admission::new(&gate, &filter, "192.0.2.1".parse().unwrap()).is_none());
         assert!(gate.borrow().pending.is_empty() && gate.borrow().total == 0);
     }
 }

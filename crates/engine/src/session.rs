@@ -5,6 +5,7 @@ use crate::config::{AddTorrent, SessionConfig};
 use crate::dht::{self, DhtHandle};
 use crate::discovery::Discovery;
 use crate::error::{AddError, SessionError};
+use crate::limits::{AlternativeLimits, RateLimits, TorrentLimits};
 use crate::listen;
 use crate::mapping::PortMappingStatus;
 use crate::network::Network;
@@ -16,6 +17,7 @@ use crate::tracker::unguessable;
 use samara_disk::{Disk, DiskConfig};
 use samara_swarm::torrent::TorrentStats;
 use samara_wire::id::PeerId;
+use samara_wire::ip_filter::IpFilter;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -148,7 +150,9 @@ impl Session {
             .enter(hashes, |id, shard| {
                 let channel = (shard, shared.shards[shard].clone());
                 let status = first_status(&add);
-                TorrentShared::new(id, channel, add.metainfo.clone(), add.dir.clone(), status)
+                let limits = TorrentLimits::new(&shared.limits, add.limits);
+                let (metainfo, dir) = (add.metainfo.clone(), add.dir.clone());
+                TorrentShared::new(id, channel, metainfo, dir, limits, status)
             })
             .map_err(|refused| match refused {
                 Refused::Duplicate => AddError::Duplicate(hashes.wire()),
@@ -171,10 +175,30 @@ impl Session {
         let _ = self.0.shared.shards[0].send(command);
     }
 
-    /// Changes the limits of all torrents together, in bytes per second. `None`: no limit.
-    pub fn set_limits(&self, down: Option<u64>, up: Option<u64>) {
-        self.0.shared.limit_down.set(down);
-        self.0.shared.limit_up.set(up);
+    /// The limits of all torrents together that hold at this hour.
+    #[must_use]
+    pub fn limits(&self) -> RateLimits {
+        self.0.shared.limits.get()
+    }
+
+    /// Changes the limits of all torrents together, at once, or for when the alternative ones hold no longer.
+    pub fn set_limits(&self, limits: RateLimits) {
+        self.0.shared.limits.set(limits);
+    }
+
+    /// Changes what holds in their place at some hours, at once if it is such an hour.
+    pub fn set_alternative_limits(&self, alternative: Option<AlternativeLimits>) {
+        self.0.shared.limits.set_alternative(alternative);
+    }
+
+    /// Puts another filter of addresses in place of the one there is. Connections with peers that it blocks end.
+    /// Lists in files are read by [`crate::read_ip_filter`].
+    pub fn set_ip_filter(&self, filter: IpFilter) {
+        self.0.shared.ip_filter.set(filter);
+        for shard in &self.0.shared.shards {
+            // Fails only if the session was shut down, with all its connections.
+            let _ = shard.send(ShardCommand::FilterChanged);
+        }
     }
 
     /// Announces `stopped`, writes resume data, closes everything; within 2 s.

@@ -6,6 +6,7 @@ use crate::command::{ShardCommand, TorrentId};
 use crate::dht;
 use crate::discovery::{self, FinderInputs};
 use crate::greet::Incoming;
+use crate::limits;
 use crate::listen::{self, Listeners};
 use crate::mapping::{self, Mappers};
 use crate::network;
@@ -143,6 +144,7 @@ fn begin(env: &Rc<ShardEnv>, inputs: ShardInputs) {
         tokio::task::spawn_local(dht::run(Rc::clone(env), inputs));
     }
     discovery::run(env, finders);
+    tokio::task::spawn_local(limits::run(Arc::clone(&env.shared.limits)));
 }
 
 fn handle(env: &Rc<ShardEnv>, command: ShardCommand) {
@@ -168,6 +170,7 @@ fn handle(env: &Rc<ShardEnv>, command: ShardCommand) {
         }
         ShardCommand::Outside(ip) => env.each(|shell| shell.handle_outside(ip)),
         ShardCommand::Network(lost) => env.each(|shell| shell.handle_network(lost.clone())),
+        ShardCommand::FilterChanged => env.each(|shell| shell.leave_blocked()),
         ShardCommand::Shutdown(done) => {
             tokio::task::spawn_local(stop_all(Rc::clone(env), done));
         }

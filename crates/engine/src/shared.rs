@@ -3,9 +3,11 @@
 use crate::clock::Clock;
 use crate::command::{ShardCommand, TorrentId};
 use crate::config::SessionConfig;
+use crate::connections::{Connections, Full, Place};
 use crate::dial::Manners;
 use crate::discovery::Discovery;
-use crate::limiter::Limiter;
+use crate::ip_filter::SessionFilter;
+use crate::limits::SessionLimits;
 use crate::mapping::PortMappingStatus;
 use crate::network::Network;
 use crate::open_files;
@@ -16,12 +18,10 @@ use samara_disk::Disk;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
 use samara_wire::mse::SkeyHash;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-
-/// Connections being set up by us at a time, over all torrents.
-const MAX_HALF_OPEN: usize = 50;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Shared by all shards and handles of a session.
 pub(crate) struct Shared {
@@ -42,12 +42,11 @@ pub(crate) struct Shared {
     outer_port: AtomicU16,
     /// Of IPv4 and of IPv6.
     pub(crate) port_mapping: watch::Sender<[PortMappingStatus; 2]>,
-    pub(crate) limit_down: Limiter,
-    pub(crate) limit_up: Limiter,
+    pub(crate) limits: Arc<SessionLimits>,
     /// What peers were found to speak.
     pub(crate) manners: Manners,
-    /// One permit for each connection.
-    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) ip_filter: SessionFilter,
+    connections: Arc<Connections>,
     /// One permit for each connection being set up by us.
     pub(crate) half_open: Semaphore,
     /// Where announces of all torrents wait for their turn.
@@ -100,15 +99,15 @@ pub(crate) enum Refused {
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
-        let SharedParts { config, disk, discovery, peer_id, key, network, port, shards } = parts;
+        let SharedParts { mut config, disk, discovery, peer_id, key, network, port, shards } =
+            parts;
+        let clock = Clock::new();
         Self {
-            clock: Clock::new(),
-            limit_down: Limiter::new(config.limit_down),
-            limit_up: Limiter::new(config.limit_up),
-            connections: Arc::new(Semaphore::new(
-                open_files::connections(config.max_peers).min(Semaphore::MAX_PERMITS),
-            )),
-            half_open: Semaphore::new(MAX_HALF_OPEN),
+            clock,
+            limits: SessionLimits::new(&config, clock),
+            ip_filter: SessionFilter::new(std::mem::take(&mut config.ip_filter)),
+            connections: Connections::new(open_files::connections(config.max_peers)),
+            half_open: Semaphore::new(config.max_half_open.clamp(1, Semaphore::MAX_PERMITS)),
             announces: Gate::new(),
             manners: Manners::default(),
             takers: AtomicUsize::new(0),
@@ -189,9 +188,9 @@ impl Shared {
         known.or_else(|| self.doors.find_skey(skey))
     }
 
-    /// A place among the connections of the session, if there is one left.
-    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.connections).try_acquire_owned().ok()
+    /// A place among the connections of the session for one with `ip`.
+    pub(crate) fn place(&self, ip: IpAddr) -> Result<Place, Full> {
+        self.connections.enter(ip)
     }
 
     /// Handles to all torrents.

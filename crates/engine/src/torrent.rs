@@ -4,6 +4,7 @@
 //! channels that never make the shard wait.
 
 use crate::command::{ShardCommand, TorrentCommand, TorrentId};
+use crate::limits::{RateLimits, TorrentLimits};
 use crate::status::{Event, Events, State, TorrentStatus};
 use samara_swarm::torrent::PeerStats;
 use samara_wire::id::InfoHashes;
@@ -32,6 +33,7 @@ pub(crate) struct TorrentShared {
     pub(crate) hashes: InfoHashes,
     pub(crate) metainfo: Metainfo,
     pub(crate) dir: PathBuf,
+    pub(crate) limits: Arc<TorrentLimits>,
     /// Locked for a copy at a time.
     status: Mutex<TorrentStatus>,
     /// Tells whoever waits that the status has changed.
@@ -46,6 +48,7 @@ impl TorrentShared {
         (shard_index, shard): (usize, mpsc::UnboundedSender<ShardCommand>),
         metainfo: Metainfo,
         dir: PathBuf,
+        limits: Arc<TorrentLimits>,
         status: TorrentStatus,
     ) -> Self {
         Self {
@@ -55,6 +58,7 @@ impl TorrentShared {
             hashes: metainfo.info.hashes(),
             metainfo,
             dir,
+            limits,
             status: Mutex::new(status),
             status_changed: Notify::new(),
             events: OnceLock::new(),
@@ -162,6 +166,17 @@ impl Torrent {
     /// Takes up what [`Torrent::pause`] stopped.
     pub fn resume(&self) {
         self.0.send(TorrentCommand::Resume);
+    }
+
+    /// Its own limits.
+    #[must_use]
+    pub fn limits(&self) -> RateLimits {
+        self.0.limits.get()
+    }
+
+    /// Changes its own limits at once. Those of the session hold beside them.
+    pub fn set_limits(&self, limits: RateLimits) {
+        self.0.limits.set(limits);
     }
 
     /// Tells of more peers; at most 1000 in one call are heeded.

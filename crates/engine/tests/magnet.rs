@@ -7,10 +7,12 @@ use samara_engine::create::Kind;
 use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
 use samara_engine::wire::id::InfoHashes;
 use samara_engine::wire::peer::extension::ExtensionHandshake;
-use samara_engine::{AddTorrent, Existing, ResolveConfig, ResolveError, Resolved, Session, State};
+use samara_engine::{
+    AddTorrent, Existing, RateLimits, ResolveConfig, ResolveError, Resolved, Session, State,
+};
 use std::net::TcpListener;
 use support::fake::{Fake, fake, gossip, has_metadata, link, resolve};
-use support::{Sample, addr, run, session, until};
+use support::{Sample, addr, run, session, until, up};
 
 /// A sample whose info dictionary has several metadata pieces.
 fn sample() -> Sample {
@@ -139,14 +141,14 @@ fn a_peer_learns_of_the_seed_from_the_only_peer_it_knows() {
         let sample = Sample::single(2_000_000, 32 * 1024);
         let (seed, _torrent) = sample.seed().await;
         // It has nothing yet and gets nothing for now, so that it can only point to the seed.
-        seed.set_limits(None, Some(1));
+        seed.set_limits(up(1));
         let (middle, last) = (session(None), session(None));
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let add = sample.add(dirs[0].path(), &[addr(&seed)]);
         let _middle = middle.add(add).await.unwrap();
         let torrent = last.add(sample.add(dirs[1].path(), &[addr(&middle)])).await.unwrap();
         until(&torrent, |s| s.stats.seeds == 1).await;
-        seed.set_limits(None, None);
+        seed.set_limits(RateLimits::default());
         until(&torrent, |s| s.state == State::Seeding).await;
         sample.assert_same(dirs[1].path());
         for session in [seed, middle, last] {

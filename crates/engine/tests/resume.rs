@@ -3,11 +3,11 @@
 
 mod support;
 
-use samara_engine::{AddTorrent, Event, State};
+use samara_engine::{AddTorrent, Event, RateLimits, State};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{Sample, addr, config, run, session, until};
+use support::{Sample, addr, config, run, session, until, up};
 
 const LEN: u64 = 6_000_000;
 
@@ -42,7 +42,7 @@ fn after_a_kill_no_verified_byte_is_fetched_again() {
     run(async {
         let sample = sample();
         let (seed, _torrent) = sample.seed().await;
-        seed.set_limits(None, Some(4_000_000));
+        seed.set_limits(up(4_000_000));
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         let mut victim = Command::new(std::env::current_exe().unwrap())
@@ -56,7 +56,7 @@ fn after_a_kill_no_verified_byte_is_fetched_again() {
         assert_eq!(verified.take(40).count(), 40);
         victim.kill().unwrap();
         victim.wait().unwrap();
-        seed.set_limits(None, None);
+        seed.set_limits(RateLimits::default());
 
         let again = session(Some(&dir.path().join("state")));
         let mut add = sample.add(&dir.path().join("data"), &[]);
@@ -80,7 +80,7 @@ fn after_an_orderly_end_nothing_is_checked_and_blocks_are_kept() {
         // Pieces so long that the end comes in the middle of some.
         let sample = Sample::single(6_000_000, 1024 * 1024);
         let (seed, _torrent) = sample.seed().await;
-        seed.set_limits(None, Some(4_000_000));
+        seed.set_limits(up(4_000_000));
         let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let first = session(Some(state.path()));
         let torrent = first.add(sample.add(dir.path(), &[addr(&seed)])).await.unwrap();
@@ -88,7 +88,7 @@ fn after_an_orderly_end_nothing_is_checked_and_blocks_are_kept() {
         first.shutdown().await;
         let before = torrent.status();
         assert_eq!(before.state, State::Stopped);
-        seed.set_limits(None, None);
+        seed.set_limits(RateLimits::default());
 
         let second = session(Some(state.path()));
         let torrent = second.add(sample.add(dir.path(), &[addr(&seed)])).await.unwrap();

@@ -7,7 +7,7 @@ use samara_engine::{Session, SessionConfig, State, Torrent};
 use std::path::Path;
 use std::time::Instant;
 use support::fake::{link, resolve};
-use support::{Sample, addr, config, run, until};
+use support::{Sample, addr, config, down, run, until};
 
 const SHARDS: [usize; 2] = [2, 4];
 
@@ -116,7 +116,7 @@ fn a_limit_is_for_all_shards_together() {
             let (from, leech) = (session(shards, None), session(shards, None));
             seed(&from, &samples).await;
             let bytes = samples.len() * LEN;
-            leech.set_limits(Some(bytes as u64), None);
+            leech.set_limits(down(bytes as u64));
             let dir = tempfile::tempdir().unwrap();
             let begun = Instant::now();
             download(&leech, &samples, &from, dir.path()).await;

@@ -2,8 +2,8 @@
 
 mod support;
 
-use samara_engine::{Event, State};
-use support::{Sample, addr, run, session, until};
+use samara_engine::{Event, RateLimits, State};
+use support::{Sample, addr, down, run, session, until, up};
 
 #[test]
 fn three_leeches_two_seeds_and_one_seed_dies() {
@@ -11,7 +11,7 @@ fn three_leeches_two_seeds_and_one_seed_dies() {
         let sample = Sample::single(8_000_000, 128 * 1024);
         let (first, _a) = sample.seed().await;
         let (second, _b) = sample.seed().await;
-        first.set_limits(None, Some(4_000_000));
+        first.set_limits(up(4_000_000));
         let seeds = [addr(&first), addr(&second)];
         let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
         let sessions: Vec<_> = dirs.iter().map(|_| session(None)).collect();
@@ -60,7 +60,7 @@ fn pausing_closes_connections_and_resuming_goes_on() {
     run(async {
         let sample = Sample::single(4_000_000, 64 * 1024);
         let (seed, _torrent) = sample.seed().await;
-        seed.set_limits(None, Some(2_000_000));
+        seed.set_limits(up(2_000_000));
         let dir = tempfile::tempdir().unwrap();
         let leech = session(None);
         let torrent = leech.add(sample.add(dir.path(), &[addr(&seed)])).await.unwrap();
@@ -69,7 +69,7 @@ fn pausing_closes_connections_and_resuming_goes_on() {
         torrent.pause();
         let status = until(&torrent, |s| s.state == State::Paused && s.stats.peers == 0).await;
         assert!(status.stats.have_bytes < 4_000_000);
-        seed.set_limits(None, None);
+        seed.set_limits(RateLimits::default());
         torrent.resume();
         torrent.add_peers(vec![addr(&seed)]);
         until(&torrent, |s| s.state == State::Seeding).await;
@@ -111,14 +111,14 @@ fn a_limit_is_kept() {
     run(async {
         let sample = Sample::single(3_000_000, 64 * 1024);
         let (seed, _torrent) = sample.seed().await;
-        seed.set_limits(None, Some(1_500_000));
+        seed.set_limits(up(1_500_000));
         let start = std::time::Instant::now();
         sample.download(&[addr(&seed)]).await;
         let took = start.elapsed().as_secs_f64();
         assert!(took > 1.7, "3 MB at 1.5 MB/s took {took} s");
         let leech = session(None);
-        leech.set_limits(Some(1_500_000), None);
-        seed.set_limits(None, None);
+        leech.set_limits(down(1_500_000));
+        seed.set_limits(RateLimits::default());
         let dir = tempfile::tempdir().unwrap();
         let start = std::time::Instant::now();
         let torrent = leech.add(sample.add(dir.path(), &[addr(&seed)])).await.unwrap();

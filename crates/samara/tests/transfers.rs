@@ -70,7 +70,7 @@ fn what_is_seeded_can_be_downloaded_and_is_then_there() {
 fn an_interrupted_download_is_continued() {
     let home = Home::new();
     made(&home);
-    let (_seed, addr) = seeding_with(&home, &["--limit-up", "300K"]);
+    let (_seed, addr) = seeding_with(&home, &["--limit-up", "300K", "--limit-local"]);
     let mut first = home.spawn(&download(&["--peer", &addr]));
     while first.wait_for("progress")["done"].as_u64() < Some(100_000) {}
     assert_eq!(first.interrupt(), 130);
@@ -80,6 +80,35 @@ fn an_interrupted_download_is_continued() {
     assert_eq!(summary["complete"], true);
     assert!(summary["downloaded"].as_u64() <= Some(950_000), "{summary}");
     assert!(same(&home.path("data/top"), &home.path("out/top")));
+}
+
+#[test]
+fn lists_of_addresses_are_heeded_and_their_nonsense_is_named() {
+    let home = Home::new();
+    made(&home);
+    home.write("list", b"127.0.0.0/8\nwhat is this\n");
+    let (_seed, addr) = seeding(&home);
+    let args = ["download", "t.torrent", "--port", "0", "--timeout", "1s", "--peer", &addr];
+    let ran = home.run(&[&args[..], &["--ip-filter", "list"]].concat());
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.contains("1 lines make no sense: line 2 (what is this)"), "{ran:?}");
+    let ran = home.run(&[&args[..], &["--ip-filter", "no such list"]].concat());
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert!(ran.stderr.contains("no such list"), "{ran:?}");
+}
+
+#[test]
+fn alternative_limits_need_their_hours() {
+    let home = Home::new();
+    made(&home);
+    let with = |name: &str, value: &str| {
+        let args = ["seed", "t.torrent", "--data", "data", "--port", "0"];
+        harness::finish(home.command(&args).env(name, value))
+    };
+    let ran = with("SAMARA_ALT_LIMIT_UP", "1K");
+    assert!(ran.code == 2 && ran.stderr.contains("needs `alt-schedule`"), "{ran:?}");
+    let ran = with("SAMARA_ALT_SCHEDULE", "mon 8:00-9:00");
+    assert!(ran.code == 2 && ran.stderr.contains("`alt-schedule` needs"), "{ran:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod meet;
 pub(crate) use manners::Manners;
 pub(crate) use meet::{Destination, MeetError, meet, seed};
 
+use crate::connections::Place;
 use crate::shared::Shared;
 use crate::shell::{Newcomer, TorrentShell};
 use crate::stream::PeerStream;
@@ -15,14 +16,13 @@ use samara_wire::peer::handshake::{Handshake, Reserved};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// A peer after both handshakes.
 pub(crate) struct Met {
     pub(crate) stream: PeerStream,
     pub(crate) theirs: Handshake,
     /// Its place among the connections of the session.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 /// Dials `addr` for a torrent and tells it what came of it.
@@ -60,9 +60,12 @@ pub(crate) async fn dial(
     ours: &Handshake,
     meant: impl Fn(&WireHash) -> bool,
 ) -> io::Result<Met> {
+    if shared.ip_filter.blocks(addr.ip()) {
+        return Err(io::Error::other("the IP filter blocks it"));
+    }
     // The semaphore lives as long as the session and is never closed.
     let half_open = shared.half_open.acquire().await.map_err(io::Error::other)?;
-    let place = shared.place().ok_or_else(|| io::Error::other("all connections in use"))?;
+    let place = shared.place(addr.ip()).map_err(io::Error::other)?;
     let from = shared.network.binding().source_for(addr)?.cloned();
     let policy = shared.config.encryption;
     let known = shared.manners.attempts(policy, addr);

@@ -12,6 +12,8 @@ pub(crate) use reader::{MAX_AHEAD, STAGING};
 pub(crate) use task::run;
 pub(crate) use writer::pump;
 
+use crate::connections::Place;
+use crate::limits::Meters;
 use crate::stream::PeerStream;
 use out_queue::OutQueue;
 use samara_disk::BlockBytes;
@@ -20,7 +22,7 @@ use samara_wire::id::BlockRef;
 use samara_wire::peer::message::Message;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 
 /// A connection whose handshake is done and which the core has admitted.
 pub(crate) struct Peer {
@@ -28,13 +30,15 @@ pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,
     stream: PeerStream,
     out: RefCell<OutQueue>,
+    /// Its turns under the rate limits.
+    meters: Meters,
     /// Wakes the task: there is something to write, or the connection is to be closed.
     wake: Notify,
     closed: Cell<bool>,
     /// In the list of peers to be flushed.
     dirty: Cell<bool>,
     /// Its place among the connections of the session.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Peer {
@@ -42,7 +46,8 @@ impl Peer {
         key: PeerKey,
         addr: SocketAddr,
         stream: PeerStream,
-        place: OwnedSemaphorePermit,
+        place: Place,
+        meters: Meters,
         greeting: &[u8],
     ) -> Self {
         Self {
@@ -50,6 +55,7 @@ impl Peer {
             addr,
             stream,
             out: RefCell::new(OutQueue::new(greeting)),
+            meters,
             wake: Notify::new(),
             closed: Cell::new(false),
             dirty: Cell::new(false),

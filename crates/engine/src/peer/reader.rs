@@ -95,16 +95,17 @@ impl Reader {
         }
     }
 
-    /// Reads what the socket has, up to a budget, and tells the core.
+    /// Reads what the socket has, up to a budget and to `granted` bytes, and tells the core.
     pub(super) fn read(
         &mut self,
         shell: &Rc<TorrentShell>,
         peer: &Rc<Peer>,
+        granted: usize,
     ) -> io::Result<Readable> {
         if self.staging.is_empty() {
             self.staging = shell.env.take_staging();
         }
-        let outcome = self.read_and_tell(shell, peer);
+        let outcome = self.read_and_tell(shell, peer, BUDGET.min(granted));
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             shell.env.give_staging(std::mem::take(&mut self.staging));
@@ -112,10 +113,14 @@ impl Reader {
         outcome
     }
 
-    fn read_and_tell(&mut self, shell: &Rc<TorrentShell>, peer: &Rc<Peer>) -> io::Result<Readable> {
+    fn read_and_tell(
+        &mut self,
+        shell: &Rc<TorrentShell>,
+        peer: &Rc<Peer>,
+        mut budget: usize,
+    ) -> io::Result<Readable> {
         let spent = shell.with_live(|live, now| {
             let mut cx = Cx { live, shell, peer, now };
-            let mut budget = BUDGET.min(shell.env.shared.limit_down.portion());
             while budget > 0 && !peer.closed.get() {
                 let Read { bytes: read, drained } = match self.read_once(&mut cx, budget) {
                     Ok(outcome) => outcome,
@@ -124,7 +129,7 @@ impl Reader {
                     }
                     Err(error) => return Err(error),
                 };
-                shell.env.shared.limit_down.take(read);
+                peer.meters.down.moved(read);
                 if drained {
                     return Ok(Readable::Drained);
                 }

@@ -2,6 +2,7 @@
 
 use super::Peer;
 use super::reader::{Readable, Reader};
+use crate::limits::Meters;
 use crate::shell::TorrentShell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,21 +15,32 @@ const SHORTAGE_CHECK: Duration = Duration::from_millis(50);
 pub(crate) async fn run(shell: Rc<TorrentShell>, peer: Rc<Peer>) {
     let mut reader = Reader::new(shell.layout().count());
     let mut more = false;
+    // Whether the socket may hold something.
+    let mut unread = false;
     while !peer.closed.get() {
         if more {
             // Its budget is spent: everybody else on this thread has a turn.
             tokio::task::yield_now().await;
-        } else if let Err(error) = wait(&shell, &peer).await {
+        } else if let Err(error) = wait(&shell, &peer, &mut unread).await {
             tracing::debug!(addr = %peer.addr, %error, "connection ends");
             break;
         }
         more = peer.has_output() && shell.pump_peer(&peer);
-        let held_up = shell.env.out_of_buffers() || shell.env.shared.limit_down.delay().is_some();
-        if peer.closed.get() || held_up {
+        if peer.closed.get() || shell.env.out_of_buffers() {
             continue;
         }
-        match reader.read(&shell, &peer) {
-            Ok(Readable::Drained) => {}
+        let down = &peer.meters.down;
+        let granted = match down.binds() {
+            false => Some(usize::MAX),
+            // Nobody takes a turn who may have nothing to read.
+            true => unread.then(|| down.ask(shell.env.now(), 0)).flatten(),
+        };
+        let Some(granted) = granted else { continue };
+        match reader.read(&shell, &peer, granted) {
+            Ok(Readable::Drained) => {
+                unread = false;
+                down.give_back();
+            }
             Ok(Readable::MaybeMore) => more = true,
             Err(error) => {
                 tracing::debug!(addr = %peer.addr, %error, "connection ends");
@@ -40,25 +52,25 @@ pub(crate) async fn run(shell: Rc<TorrentShell>, peer: Rc<Peer>) {
 }
 
 /// Waits until there is something to do. Being woken for nothing does no harm.
-async fn wait(shell: &TorrentShell, peer: &Peer) -> std::io::Result<()> {
-    let shared = &shell.env.shared;
+async fn wait(shell: &TorrentShell, peer: &Peer, unread: &mut bool) -> std::io::Result<()> {
+    let Meters { down, up } = &peer.meters;
     let short = shell.env.out_of_buffers();
-    // Other shards do not tell when they free buffers.
-    let read_delay = if short { Some(SHORTAGE_CHECK) } else { shared.limit_down.delay() };
-    let (blocked, throttled) = {
-        let out = peer.out.borrow();
-        (out.blocked, out.throttled)
-    };
-    let write_delay = throttled.then(|| shared.limit_up.delay().unwrap_or_default());
+    let read_later = down.is_waiting();
+    let blocked = peer.out.borrow().blocked;
     tokio::select! {
-        ready = peer.stream.readable(), if read_delay.is_none() => ready,
+        ready = peer.stream.readable(), if !short && !read_later => {
+            *unread = true;
+            ready
+        }
         ready = peer.stream.writable(), if blocked => {
             peer.out.borrow_mut().blocked = false;
             ready
         }
         () = peer.wake.notified() => Ok(()),
         () = shell.env.relief.notified(), if short => Ok(()),
-        () = sleep(read_delay.unwrap_or(Duration::MAX)), if read_delay.is_some() => Ok(()),
-        () = sleep(write_delay.unwrap_or(Duration::MAX)), if write_delay.is_some() => Ok(()),
+        // Other shards do not tell when they free buffers.
+        () = sleep(SHORTAGE_CHECK), if short => Ok(()),
+        () = down.wait(), if read_later && !short => Ok(()),
+        () = up.wait(), if up.is_waiting() && !blocked => Ok(()),
     }
 }

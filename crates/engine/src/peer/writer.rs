@@ -8,7 +8,7 @@ use super::Peer;
 use super::out_queue::{MAX_SLICES, OutQueue, Step};
 use crate::command::DiskDone;
 use crate::shell::{Live, TorrentShell};
-use samara_wire::id::BlockRef;
+use samara_wire::id::{BLOCK_LEN, BlockRef};
 use samara_wire::time::Instant;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -49,7 +49,7 @@ pub(crate) fn pump(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: 
         }
         match write_once(live, peer, now) {
             Ok(written) => {
-                shell.env.shared.limit_up.take(written);
+                peer.meters.up.moved(written);
                 budget = budget.saturating_sub(written);
             }
             Err(error) => return unwritable(peer, &error),
@@ -96,21 +96,22 @@ fn write_once(live: &mut Live, peer: &Peer, now: Instant) -> io::Result<usize> {
 fn fill(shell: &TorrentShell, live: &mut Live, peer: &Rc<Peer>, now: Instant) {
     let shared = &shell.env.shared;
     if !peer.out.borrow().serving {
+        peer.meters.up.give_back();
         return;
     }
-    let throttled = shared.limit_up.delay().is_some();
-    let was = std::mem::replace(&mut peer.out.borrow_mut().throttled, throttled);
-    if throttled {
+    let granted = peer.meters.up.ask(now, BLOCK_LEN as usize);
+    let was = std::mem::replace(&mut peer.out.borrow_mut().throttled, granted.is_none());
+    let Some(granted) = granted else {
         if !was {
-            // Its task has to wait for the limiter now.
+            // Its task has to wait for its turn now.
             peer.wake.notify_one();
         }
         return;
-    }
+    };
     let scarce = shared.disk.pool().free_bytes() < shared.config.buffer_bytes as u64 / 2;
     let low_water = if scarce { LOW_WATER_SCARCE } else { LOW_WATER };
-    // A portion at a time, so that all have their share of a low limit.
-    let low_water = low_water.min(shared.limit_up.portion());
+    // No more than its turn allows, so that all have their share of a low limit.
+    let low_water = low_water.min(granted);
     while peer.out.borrow().pending_bytes() < low_water {
         let metadata = live.core.poll_metadata(now, peer.key);
         let Some(message) = metadata.or_else(|| live.core.poll_hashes(now, peer.key)) else {

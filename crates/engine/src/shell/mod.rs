@@ -28,6 +28,7 @@ mod trackers;
 
 use crate::command::TorrentCommand;
 use crate::config::Existing;
+use crate::connections::Place;
 use crate::dial::our_handshake;
 use crate::discovery::{Found, Seeking};
 use crate::greet::Incoming;
@@ -52,7 +53,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 /// One torrent in its shard.
@@ -107,7 +108,7 @@ pub(crate) struct Newcomer {
     pub(crate) direction: Direction,
     pub(crate) peer_id: PeerId,
     pub(crate) reserved: Reserved,
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
     /// To be sent before anything else.
     pub(crate) greeting: Vec<u8>,
 }
@@ -248,7 +249,9 @@ impl TorrentShell {
     pub(crate) fn handle_newcomer(self: &Rc<Self>, newcomer: Newcomer) {
         let Some(newcomer) = self.life.borrow_mut().keep(newcomer) else { return };
         let Newcomer { stream, addr, direction, peer_id, reserved, place, greeting } = newcomer;
-        if !self.life.borrow().is_running() {
+        // The filter may have changed while it was on its way.
+        let blocked = self.env.shared.ip_filter.blocks(addr.ip());
+        if blocked || !self.life.borrow().is_running() {
             if direction == Direction::Outgoing {
                 self.dial_failed(addr);
             }
@@ -260,7 +263,9 @@ impl TorrentShell {
             match admitted {
                 Ok(key) => {
                     tracing::debug!(%addr, id = %peer_id, ?direction, "peer connected");
-                    let peer = Rc::new(Peer::new(key, addr, stream, place, &greeting));
+                    let meters = self.shared.limits.meters(addr.ip());
+                    let peer = Peer::new(key, addr, stream, place, meters, &greeting);
+                    let peer = Rc::new(peer);
                     live.insert_peer(&peer);
                     // The core may have nothing to say to it, but our handshake must go out.
                     if peer.mark_dirty() {
@@ -283,6 +288,17 @@ impl TorrentShell {
 
     pub(crate) fn dial_failed(self: &Rc<Self>, addr: SocketAddr) {
         self.with_live(|live, now| live.core.handle_dial_failed(now, addr, &mut live.out));
+    }
+
+    /// Ends the connections with peers that the IP filter blocks.
+    pub(crate) fn leave_blocked(&self) {
+        let filter = &self.env.shared.ip_filter;
+        let live = self.live.borrow();
+        let peers = live.iter().flat_map(|live| live.peers.iter().flatten());
+        for peer in peers.filter(|peer| filter.blocks(peer.addr.ip())) {
+            tracing::debug!(addr = %peer.addr, "the IP filter blocks it now");
+            peer.close();
+        }
     }
 
     /// The connection of `peer` has ended.

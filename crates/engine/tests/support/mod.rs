@@ -6,7 +6,9 @@ pub(crate) mod fake;
 use samara_engine::create::{CreateConfig, CreateProgress, Kind, create};
 use samara_engine::wire::metainfo::Metainfo;
 use samara_engine::wire::mse::Policy;
-use samara_engine::{AddTorrent, Existing, Session, SessionConfig, State, Torrent, TorrentStatus};
+use samara_engine::{
+    AddTorrent, Existing, RateLimits, Session, SessionConfig, State, Torrent, TorrentStatus,
+};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -141,12 +143,24 @@ pub(crate) fn config(state_dir: Option<&Path>) -> SessionConfig {
         local_discovery: false,
         // The fakes here do not encrypt, and what they count is connections.
         encryption: Policy::Allow,
+        // All peers of the tests are local.
+        limit_local: true,
         ..SessionConfig::default()
     }
 }
 
 pub(crate) fn addr(session: &Session) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, session.port()).into()
+}
+
+/// So many bytes per second are received.
+pub(crate) fn down(rate: u64) -> RateLimits {
+    RateLimits { down: Some(rate), up: None }
+}
+
+/// So many bytes per second are sent.
+pub(crate) fn up(rate: u64) -> RateLimits {
+    RateLimits { down: None, up: Some(rate) }
 }
 
 /// Waits for a status, but not for ever.

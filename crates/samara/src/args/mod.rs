@@ -14,7 +14,9 @@ pub(crate) use torrents::{
     ConfigArgs, CreateArgs, DecodeArgs, HandshakeArgs, InfoArgs, MagnetArgs, MagnetCommand,
     ManArgs, PeersArgs, PieceArgs, ResolveArgs, ScrapeArgs, VerifyArgs,
 };
-pub(crate) use transfers::{DemoArgs, DownloadArgs, NetworkArgs, SeedArgs, ShareArgs, TrackerArgs};
+pub(crate) use transfers::{
+    DemoArgs, DownloadArgs, Limit, NetworkArgs, SeedArgs, ShareArgs, TrackerArgs,
+};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};

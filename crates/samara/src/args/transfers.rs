@@ -33,6 +33,13 @@ pub(crate) struct NetworkArgs {
     /// Send at most this much a second
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_up: Option<Limit>,
+    /// Limit peers on the local network, too
+    #[arg(long)]
+    pub(crate) limit_local: bool,
+    /// Have nothing to do with the addresses in this list (.dat, .p2p or CIDR, also gzipped); repeat for more. Trackers are
+    /// not filtered
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ip_filter: Vec<PathBuf>,
     /// Which connections are encrypted [default: prefer]
     #[arg(long, value_name = "WHEN")]
     pub(crate) encryption: Option<Encryption>,

@@ -34,8 +34,8 @@ pub(crate) fn run(args: &DownloadArgs, context: &Context) -> Result<Exit, Failur
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let peers = session::resolve(&args.network.peers).await?;
-        let session =
-            session::start(&args.network, settings, args.preallocate || settings.preallocate)?;
+        let preallocate = args.preallocate || settings.preallocate;
+        let session = session::start(&args.network, settings, preallocate, out)?;
         let begun = Instant::now();
         if !links.is_empty() {
             let timeout = args.timeout.unwrap_or(resolve::USUAL_TIMEOUT);

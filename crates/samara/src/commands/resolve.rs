@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ResolveArgs, context: &Context) -> Result<Exit, Failure
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let peers = session::resolve(&args.network.peers).await?;
-        let session = session::start(&args.network, settings, false)?;
+        let session = session::start(&args.network, settings, false, out)?;
         let timeout = args.timeout.unwrap_or(USUAL_TIMEOUT);
         // A hybrid torrent can do without its piece layers, a file cannot.
         let config = ResolveConfig { peers, timeout, stay: false, layers: true };

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &SeedArgs, context: &Context) -> Result<Exit, Failure> {
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let peers = session::resolve(&args.network.peers).await?;
-        let session = session::start(&args.network, settings, false)?;
+        let session = session::start(&args.network, settings, false, out)?;
         let existing = match (args.trust, args.check) {
             (true, _) => Existing::Trust,
             (_, true) => Existing::Check,

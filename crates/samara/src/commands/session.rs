@@ -6,7 +6,8 @@ use crate::output::Output;
 use crate::settings::{Settings, is_endpoint};
 use samara_engine::wire::metainfo::Info;
 use samara_engine::{
-    AddError, Allocation, Bind, DhtConfig, Session, SessionConfig, SessionError, Torrent,
+    AddError, Allocation, AlternativeLimits, Bind, DhtConfig, IpFilter, RateLimits, Session,
+    SessionConfig, SessionError, Torrent, read_ip_filter,
 };
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -44,16 +45,25 @@ pub(crate) fn start(
     args: &NetworkArgs,
     settings: &Settings,
     preallocate: bool,
+    out: Output,
 ) -> Result<Session, Failure> {
     let asked = args.port.or(settings.port);
+    let limits = RateLimits {
+        down: args.limit_down.map_or(settings.limit_down, |limit| limit.0),
+        up: args.limit_up.map_or(settings.limit_up, |limit| limit.0),
+    };
     let config = SessionConfig {
         port: asked.unwrap_or(USUAL_PORT),
         bind: bind(&args.bind, settings).to_vec(),
-        limit_down: args.limit_down.map_or(settings.limit_down, |l| l.0),
-        limit_up: args.limit_up.map_or(settings.limit_up, |l| l.0),
+        limits,
+        alternative_limits: alternative(limits, settings)?,
+        limit_local: settings.limit_local || args.limit_local,
+        limit_overhead: settings.limit_overhead,
         max_peers: settings.max_peers,
-        encryption: args.encryption.unwrap_or(settings.encryption).policy(),
         max_peers_per_torrent: settings.max_peers_per_torrent,
+        max_half_open: settings.max_half_open,
+        ip_filter: ip_filter(args, settings, out)?,
+        encryption: args.encryption.unwrap_or(settings.encryption).policy(),
         shards: args.network_threads.unwrap_or(settings.network_threads),
         local_discovery: settings.lsd && !args.no_lsd,
         port_mapping: settings.port_mapping && !args.no_port_mapping,
@@ -125,6 +135,48 @@ fn dht(args: &NetworkArgs, settings: &Settings) -> Result<Option<DhtConfig>, Fai
         None => DhtConfig::default(),
     };
     Ok(wanted.then(config))
+}
+
+/// The limits at the hours of the schedule.
+fn alternative(
+    usual: RateLimits,
+    settings: &Settings,
+) -> Result<Option<AlternativeLimits>, Failure> {
+    let Settings { alt_limit_down, alt_limit_up, alt_schedule, .. } = settings;
+    let without = |which, other| {
+        let failure = Failure::new(Exit::Usage, format!("the option `{which}` needs `{other}`"));
+        Err(failure.hint("where they come from: samara config"))
+    };
+    match (alt_limit_down, alt_limit_up, alt_schedule) {
+        (None, None, None) => Ok(None),
+        (None, None, Some(_)) => without("alt-schedule", "alt-limit-down` or `alt-limit-up"),
+        (_, _, None) => without("alt-limit-down` or `alt-limit-up", "alt-schedule"),
+        (down, up, Some(hours)) => {
+            let limits = RateLimits {
+                down: down.map_or(usual.down, |limit| limit.0),
+                up: up.map_or(usual.up, |limit| limit.0),
+            };
+            Ok(Some(AlternativeLimits { limits, schedule: hours.schedule() }))
+        }
+    }
+}
+
+/// What is in the lists of the command line, else of the settings. Says which of their lines make no sense.
+fn ip_filter(args: &NetworkArgs, settings: &Settings, out: Output) -> Result<IpFilter, Failure> {
+    let lists = [&args.ip_filter, &settings.ip_filter].into_iter().find(|lists| !lists.is_empty());
+    let mut filters = Vec::new();
+    for path in lists.into_iter().flatten() {
+        let (filter, report) = read_ip_filter(path).map_err(|error| {
+            let failure = Failure::new(Exit::Io, error.to_string());
+            failure.hint("nothing was begun: without its lists, nobody would be kept away")
+        })?;
+        if report.bad > 0 || report.too_many > 0 {
+            out.warn(format_args!("{}: {report}", path.display()));
+        }
+        tracing::info!(list = %path.display(), %report, "addresses are filtered");
+        filters.push(filter);
+    }
+    Ok(IpFilter::union(&filters))
 }
 
 /// The addresses of HOST:PORT.

@@ -70,7 +70,7 @@ async fn seed(
     out: Output,
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
-    let session = session::start(&args.network, settings, false)?;
+    let session = session::start(&args.network, settings, false, out)?;
     let mut jobs = Vec::new();
     for one in shared {
         let metainfo = &one.created.metainfo;

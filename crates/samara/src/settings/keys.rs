@@ -1,11 +1,14 @@
 //! The options of `samara.toml`, one row each.
 
-use super::Settings;
-use crate::args::{ColorWhen, Encryption};
+use super::{Hours, Settings};
+use crate::args::{ColorWhen, Encryption, Limit};
 use crate::units;
 use clap::ValueEnum;
 use samara_engine::{Bind, BindError, MAX_SHARDS};
 use std::path::PathBuf;
+
+/// The most connections that can be set.
+const MAX_PEERS: usize = 100_000;
 
 /// One option.
 pub(crate) struct Key {
@@ -27,7 +30,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "output",
         doc: "directory that downloads go into",
         example: "\"~/Downloads\"",
-        set: |s, v| directory(v).map(|x| s.output = x),
+        set: |s, v| path(v).map(|x| s.output = x),
         show: |s| s.output.display().to_string(),
     },
     Key {
@@ -69,21 +72,82 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "bytes per second received at most",
         example: "\"10M\"",
         set: |s, v| units::parse_rate(v).map(|x| s.limit_down = x),
-        show: |s| s.limit_down.map_or_else(|| "unlimited".to_owned(), units::rate),
+        show: |s| shown_rate(s.limit_down),
     },
     Key {
         name: "limit-up",
         doc: "bytes per second sent at most",
         example: "\"2M\"",
         set: |s, v| units::parse_rate(v).map(|x| s.limit_up = x),
-        show: |s| s.limit_up.map_or_else(|| "unlimited".to_owned(), units::rate),
+        show: |s| shown_rate(s.limit_up),
+    },
+    Key {
+        name: "limit-local",
+        doc: "limit peers on the local network, too",
+        example: "false",
+        set: |s, v| boolean(v).map(|x| s.limit_local = x),
+        show: |s| s.limit_local.to_string(),
+    },
+    Key {
+        name: "limit-overhead",
+        doc: "count headers of IP and TCP as bytes received and sent",
+        example: "false",
+        set: |s, v| boolean(v).map(|x| s.limit_overhead = x),
+        show: |s| s.limit_overhead.to_string(),
+    },
+    Key {
+        name: "alt-limit-down",
+        doc: "in place of limit-down at the hours of alt-schedule",
+        example: "\"1M\"",
+        set: |s, v| alternative(v).map(|x| s.alt_limit_down = x),
+        show: |s| shown_alternative(s.alt_limit_down),
+    },
+    Key {
+        name: "alt-limit-up",
+        doc: "in place of limit-up at the hours of alt-schedule",
+        example: "\"100K\"",
+        set: |s, v| alternative(v).map(|x| s.alt_limit_up = x),
+        show: |s| shown_alternative(s.alt_limit_up),
+    },
+    Key {
+        name: "alt-schedule",
+        doc: "when alternative limits hold, by local time: days, and from when to when",
+        example: "\"mon-fri 08:00-18:00\"",
+        set: |s, v| Hours::option(v).map(|x| s.alt_schedule = x),
+        show: |s| s.alt_schedule.as_ref().map_or_else(|| "never".to_owned(), Hours::to_string),
     },
     Key {
         name: "max-peers",
         doc: "connections at most",
         example: "500",
-        set: |s, v| number(v, 100_000).map(|x| s.max_peers = x),
+        set: |s, v| number(v, MAX_PEERS).map(|x| s.max_peers = x),
         show: |s| s.max_peers.to_string(),
+    },
+    Key {
+        name: "max-peers-per-torrent",
+        doc: "connections of one torrent at most",
+        example: "100",
+        set: |s, v| number(v, MAX_PEERS).map(|x| s.max_peers_per_torrent = x),
+        show: |s| s.max_peers_per_torrent.to_string(),
+    },
+    Key {
+        name: "max-half-open",
+        doc: "connections being set up at most",
+        example: "50",
+        set: |s, v| number(v, MAX_PEERS).map(|x| s.max_half_open = x),
+        show: |s| s.max_half_open.to_string(),
+    },
+    Key {
+        name: "ip-filter",
+        doc: "lists of addresses that no peer may have: eMule .dat, PeerGuardian .p2p, CIDR; also gzipped",
+        example: "[]",
+        set: |s, v| files(v).map(|x| s.ip_filter = x),
+        show: |s| match s.ip_filter.is_empty() {
+            true => "none".to_owned(),
+            false => {
+                s.ip_filter.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(",")
+            }
+        },
     },
     Key {
         name: "encryption",
@@ -95,13 +159,6 @@ pub(crate) const KEYS: &[Key] = &[
                 .map_err(|_| format!("`{v}` is not off, allow, prefer or require"))
         },
         show: |s| format!("{:?}", s.encryption).to_lowercase(),
-    },
-    Key {
-        name: "max-peers-per-torrent",
-        doc: "connections of one torrent at most",
-        example: "100",
-        set: |s, v| number(v, 100_000).map(|x| s.max_peers_per_torrent = x),
-        show: |s| s.max_peers_per_torrent.to_string(),
     },
     Key {
         name: "network-threads",
@@ -128,7 +185,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "state-dir",
         doc: "directory for resume data",
         example: "\"~/.local/state/samara\"",
-        set: |s, v| directory(v).map(|x| s.state_dir = Some(x)),
+        set: |s, v| path(v).map(|x| s.state_dir = Some(x)),
         show: |s| {
             s.state_dir.as_ref().map_or_else(|| "none".to_owned(), |d| d.display().to_string())
         },
@@ -188,6 +245,26 @@ pub(crate) fn number(text: &str, max: usize) -> Result<usize, String> {
     valid.ok_or_else(|| format!("`{text}` is not a number from 1 to {max}"))
 }
 
+fn alternative(text: &str) -> Result<Option<Limit>, String> {
+    match text.trim() {
+        "same" => Ok(None),
+        text => units::parse_rate(text).map(|rate| Some(Limit(rate))),
+    }
+}
+
+fn shown_alternative(limit: Option<Limit>) -> String {
+    limit.map_or_else(|| "same".to_owned(), |Limit(rate)| shown_rate(rate))
+}
+
+fn shown_rate(rate: Option<u64>) -> String {
+    rate.map_or_else(|| "unlimited".to_owned(), units::rate)
+}
+
+fn files(text: &str) -> Result<Vec<PathBuf>, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
+    names.map(path).collect()
+}
+
 fn binds(text: &str) -> Result<Vec<Bind>, String> {
     text.split(',')
         .map(str::trim)
@@ -214,8 +291,8 @@ fn endpoints(text: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
-/// A directory; no shell expands `~` in a file, so it is done here.
-fn directory(text: &str) -> Result<PathBuf, String> {
+/// A file or directory; no shell expands `~` in a file, so it is done here.
+fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("an empty path".to_owned());
     }

@@ -4,11 +4,13 @@
 //! applies its own arguments to the [`Settings`] it is given. A key that nobody knows is refused, with the nearest
 //! known one; an unknown variable only warns, because the environment belongs to others too.
 
+mod hours;
 mod keys;
 
+pub(crate) use hours::Hours;
 pub(crate) use keys::{KEYS, is_endpoint, number};
 
-use crate::args::{ColorWhen, Encryption};
+use crate::args::{ColorWhen, Encryption, Limit};
 use crate::exit::{Exit, Failure};
 use crate::suggest;
 use samara_engine::Bind;
@@ -39,12 +41,26 @@ pub(crate) struct Settings {
     pub(crate) limit_down: Option<u64>,
     /// Bytes per second.
     pub(crate) limit_up: Option<u64>,
+    /// Whether peers of the local network are limited, too.
+    pub(crate) limit_local: bool,
+    /// Whether headers of IP and TCP count.
+    pub(crate) limit_overhead: bool,
+    /// Bytes per second at the hours of `alt_schedule`; `None`: as at others.
+    pub(crate) alt_limit_down: Option<Limit>,
+    /// The same for what is sent.
+    pub(crate) alt_limit_up: Option<Limit>,
+    /// When those hold.
+    pub(crate) alt_schedule: Option<Hours>,
     /// Connections in all.
     pub(crate) max_peers: usize,
-    /// Which connections are encrypted.
-    pub(crate) encryption: Encryption,
     /// Connections of one torrent.
     pub(crate) max_peers_per_torrent: usize,
+    /// Connections that are being set up.
+    pub(crate) max_half_open: usize,
+    /// Lists of addresses to have nothing to do with.
+    pub(crate) ip_filter: Vec<PathBuf>,
+    /// Which connections are encrypted.
+    pub(crate) encryption: Encryption,
     /// Threads that serve connections.
     pub(crate) network_threads: usize,
     /// Local service discovery.
@@ -77,9 +93,16 @@ impl Default for Settings {
             dht_nodes: Vec::new(),
             limit_down: None,
             limit_up: None,
+            limit_local: false,
+            limit_overhead: false,
+            alt_limit_down: None,
+            alt_limit_up: None,
+            alt_schedule: None,
             max_peers: 500,
-            encryption: Encryption::default(),
             max_peers_per_torrent: 100,
+            max_half_open: 50,
+            ip_filter: Vec::new(),
+            encryption: Encryption::default(),
             network_threads: 1,
             lsd: true,
             port_mapping: true,

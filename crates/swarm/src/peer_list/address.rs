@@ -25,7 +25,8 @@ pub(super) fn usable(addr: SocketAddr) -> Option<SocketAddr> {
 }
 
 /// Whether the address is on this machine or the user's own network, where many peers may share a subnet.
-pub(crate) fn is_local(ip: IpAddr) -> bool {
+#[must_use]
+pub fn is_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
@@ -34,13 +35,17 @@ pub(crate) fn is_local(ip: IpAddr) -> bool {
 
 /// A /24 of IPv4 or a /48 of IPv6: what one party can easily hold all of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Subnet {
+pub enum Subnet {
+    /// The first 24 bits.
     V4([u8; 3]),
+    /// The first 48 bits.
     V6([u8; 6]),
 }
 
 impl Subnet {
-    pub(super) fn of(ip: IpAddr) -> Self {
+    /// That of `ip`.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => {
                 let [a, b, c, _] = ip.octets();

@@ -24,8 +24,8 @@ pub use priority::canonical_priority;
 
 use crate::rng::Rng;
 use crate::torrent::PeerSource;
-pub(crate) use address::is_local;
-use address::{Subnet, usable};
+use address::usable;
+pub use address::{Subnet, is_local};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};

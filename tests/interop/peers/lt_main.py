@@ -88,6 +88,7 @@ def main():
     ask.add_argument("--lsd", action="store_true", help="local service discovery")
     ask.add_argument("--no-pex", action="store_true", help="no peer exchange")
     ask.add_argument("--join-first", action="store_true", help="add the torrent only when the DHT is joined, and say then that it starts")
+    ask.add_argument("--progress", action="store_true", help="say ten times a second how much payload was moved")
     ask.add_argument("--timings", action="store_true", help="say when the metadata and the first piece came")
     options = ask.parse_args()
     options.dht = options.dht or bool(options.dht_node)
@@ -122,6 +123,10 @@ def main():
     met = set()
     while True:
         client.wait_for_alert(100)
+        if options.progress:
+            status = handle.status()
+            say(event="progress", down=status.total_payload_download, up=status.total_payload_upload)
+            time.sleep(0.1)
         for peer in handle.get_peer_info():
             if not peer.flags & (lt.peer_info.handshake | lt.peer_info.connecting) and peer.ip not in met:
                 met.add(peer.ip)

@@ -75,7 +75,7 @@ impl Device {
                 SAID.call_once(|| {
                     tracing::warn!(
                         "the system does not let us bind to {name}, only to its addresses"
-                    )
+                    );
                 });
                 false
             }

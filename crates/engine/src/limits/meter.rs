@@ -35,6 +35,21 @@ struct Turn {
     begun: bool,
 }
 
+impl Meters {
+    /// Sleeps until `until`, or until limits are changed: then it is time to ask again. One sleep for both ways, because every
+    /// connection has room for it all the time.
+    pub(crate) async fn sleep(&self, until: tokio::time::Instant) {
+        let Some(limits) = &self.down.limits else { return sleep_until(until).await };
+        let changed = limits.session.changed.notified();
+        if !self.down.is_outdated() && !self.up.is_outdated() {
+            tokio::select! {
+                () = changed => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+}
+
 impl Meter {
     pub(super) fn new(limits: Option<Arc<TorrentLimits>>, way: Way, ip: IpAddr) -> Self {
         let ipv6 = ip.to_canonical().is_ipv6();
@@ -50,6 +65,12 @@ impl Meter {
             self.look_again(limits);
         }
         self.bound.get()
+    }
+
+    /// Whether limits were changed since it asked for its turn.
+    fn is_outdated(&self) -> bool {
+        let changes = |limits: &Arc<TorrentLimits>| limits.session.changes.load(Ordering::Acquire);
+        self.next_turn().is_some() && self.limits.as_ref().map(changes) != Some(self.seen.get())
     }
 
     fn look_again(&self, limits: &TorrentLimits) {
@@ -109,28 +130,9 @@ impl Meter {
         }
     }
 
-    /// Whether it has asked for a turn that has not begun.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.next_turn().is_some()
-    }
-
-    /// When that turn is.
-    pub(super) fn next_turn(&self) -> Option<Instant> {
+    /// When its turn comes, if it has asked for one that has not begun.
+    pub(crate) fn next_turn(&self) -> Option<Instant> {
         self.turn.get().filter(|turn| !turn.begun).map(|turn| turn.at)
-    }
-
-    /// Waits until it is time to ask again: its turn has come, or limits were changed.
-    pub(crate) async fn wait(&self) {
-        let (Some(limits), Some(at)) = (&self.limits, self.next_turn()) else { return };
-        let session = &limits.session;
-        let changed = session.changed.notified();
-        if session.changes.load(Ordering::Acquire) != self.seen.get() {
-            return;
-        }
-        tokio::select! {
-            () = changed => {}
-            () = sleep_until(session.clock.to_tokio(at)) => {}
-        }
     }
 }
 

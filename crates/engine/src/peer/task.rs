@@ -6,7 +6,7 @@ use crate::limits::Meters;
 use crate::shell::TorrentShell;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 /// While block buffers are exhausted, whether there are some again is looked at this often at least.
 const SHORTAGE_CHECK: Duration = Duration::from_millis(50);
@@ -55,10 +55,16 @@ pub(crate) async fn run(shell: Rc<TorrentShell>, peer: Rc<Peer>) {
 async fn wait(shell: &TorrentShell, peer: &Peer, unread: &mut bool) -> std::io::Result<()> {
     let Meters { down, up } = &peer.meters;
     let short = shell.env.out_of_buffers();
-    let read_later = down.is_waiting();
+    let read_turn = down.next_turn();
     let blocked = peer.out.borrow().blocked;
+    // What is not possible anyway needs no turn.
+    let turns = [read_turn.filter(|_| !short), up.next_turn().filter(|_| !blocked)];
+    let turn = turns.into_iter().flatten().min().map(|at| shell.env.shared.clock.to_tokio(at));
+    // Other shards do not tell when they free buffers.
+    let check = short.then(|| Instant::now() + SHORTAGE_CHECK);
+    let pause = turn.into_iter().chain(check).min();
     tokio::select! {
-        ready = peer.stream.readable(), if !short && !read_later => {
+        ready = peer.stream.readable(), if !short && read_turn.is_none() => {
             *unread = true;
             ready
         }
@@ -68,9 +74,6 @@ async fn wait(shell: &TorrentShell, peer: &Peer, unread: &mut bool) -> std::io::
         }
         () = peer.wake.notified() => Ok(()),
         () = shell.env.relief.notified(), if short => Ok(()),
-        // Other shards do not tell when they free buffers.
-        () = sleep(SHORTAGE_CHECK), if short => Ok(()),
-        () = down.wait(), if read_later && !short => Ok(()),
-        () = up.wait(), if up.is_waiting() && !blocked => Ok(()),
+        () = peer.meters.sleep(pause.unwrap_or_else(Instant::now)), if pause.is_some() => Ok(()),
     }
 }

@@ -14,8 +14,12 @@ use std::sync::Arc;
 /// How a session is to run. `Default` is what a user wants.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
-    /// Port to listen on, TCP, IPv4 and IPv6. 0: the system chooses.
+    /// Port to listen on, TCP and UDP, IPv4 and IPv6. 0: the system chooses.
     pub port: u16,
+    /// Whether peers are spoken with by TCP.
+    pub tcp: bool,
+    /// Whether peers are spoken with by uTP (BEP 29), which gives way to other traffic.
+    pub utp: bool,
     /// Addresses and interfaces to listen on and to connect from; nothing leaves by others. Empty: all.
     pub bind: Vec<Bind>,
     /// Network threads, 1 to [`MAX_SHARDS`](crate::MAX_SHARDS); each torrent lives on one of them.
@@ -84,6 +88,8 @@ impl Default for SessionConfig {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             port: 0,
+            tcp: true,
+            utp: true,
             bind: Vec::new(),
             shards: 1,
             disk_threads: cores.clamp(2, 8),

@@ -49,6 +49,7 @@ pub mod tracker;
 pub mod tracker_server;
 mod trackers;
 mod udp;
+mod utp;
 
 pub use config::{AddTorrent, CustomStorage, DhtConfig, Existing, SessionConfig};
 pub use dht::{DhtError, DhtHandle, DhtNodeStatus, DhtScrape, DhtStatus};

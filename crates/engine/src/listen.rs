@@ -4,6 +4,7 @@
 //! bounded for each address too, and 10 s ([`greet`]).
 
 use crate::command::ShardCommand;
+use crate::config::SessionConfig;
 use crate::error::SessionError;
 use crate::greet::greet;
 use crate::ip_filter::SessionFilter;
@@ -11,6 +12,7 @@ use crate::network::{Binding, Source};
 use crate::open_files;
 use crate::shard::ShardEnv;
 use crate::udp::{self, Sockets};
+use crate::utp::Arrival;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,6 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -36,6 +39,20 @@ const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// Attempts to find a port that is free in both families and for both protocols.
 const PORT_ATTEMPTS: usize = 10;
 
+/// What is to be listened for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Protocols {
+    pub(crate) tcp: bool,
+    pub(crate) udp: bool,
+}
+
+impl Protocols {
+    /// What a session needs.
+    pub(crate) const fn of(config: &SessionConfig) -> Self {
+        Self { tcp: config.tcp, udp: config.dht.is_some() || config.utp }
+    }
+}
+
 /// Sockets that listen, all on `port`.
 pub(crate) struct Listeners {
     pub(crate) sockets: Vec<std::net::TcpListener>,
@@ -46,17 +63,17 @@ pub(crate) struct Listeners {
     pub(crate) binding: Arc<Binding>,
 }
 
-/// Listens on `port` wherever `binding` says. With `udp` the same port is taken for UDP. While what the user chose is away,
-/// there is only a port.
+/// Listens on `port` wherever `binding` says; all `protocols` have the same port. While what the user chose is away, there is
+/// only a port.
 pub(crate) fn bind(
     binding: &Arc<Binding>,
     port: u16,
-    udp: bool,
+    protocols: Protocols,
 ) -> Result<Listeners, SessionError> {
     if binding.is_away() {
         // A port that is free now, most likely still is when it is needed.
         let localhost = [Source::from(IpAddr::V4(Ipv4Addr::LOCALHOST))];
-        let (_, _, port) = bind_any(&localhost, port, true, udp)?;
+        let (_, _, port) = bind_any(&localhost, port, true, protocols)?;
         let (sockets, datagrams) = (Vec::new(), Vec::new());
         return Ok(Listeners { sockets, datagrams, port, binding: Arc::clone(binding) });
     }
@@ -64,18 +81,23 @@ pub(crate) fn bind(
         [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].map(|ip: IpAddr| ip.into());
     let chosen = binding.is_restricted();
     let sources = if chosen { binding.sources() } else { &any };
-    let (sockets, datagrams, port) = bind_any(sources, port, chosen, udp)?;
+    let (sockets, datagrams, port) = bind_any(sources, port, chosen, protocols)?;
     Ok(Listeners { sockets, datagrams, port, binding: Arc::clone(binding) })
 }
 
 /// For TCP and for UDP, all on one port.
 type Bound = (Vec<std::net::TcpListener>, Vec<std::net::UdpSocket>, u16);
 
-fn bind_any(sources: &[Source], port: u16, chosen: bool, udp: bool) -> Result<Bound, SessionError> {
+fn bind_any(
+    sources: &[Source],
+    port: u16,
+    chosen: bool,
+    protocols: Protocols,
+) -> Result<Bound, SessionError> {
     let mut attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match bind_all(sources, port, chosen, udp) {
+        match bind_all(sources, port, chosen, protocols) {
             // The system chose a port that is free for one family or protocol and taken for another.
             Err(SessionError::PortInUse { .. }) if attempts > 0 => {}
             result => return result,
@@ -83,34 +105,48 @@ fn bind_any(sources: &[Source], port: u16, chosen: bool, udp: bool) -> Result<Bo
     }
 }
 
-fn bind_all(sources: &[Source], port: u16, chosen: bool, udp: bool) -> Result<Bound, SessionError> {
-    let (mut sockets, mut datagrams, mut port) = (Vec::new(), Vec::new(), port);
+fn bind_all(
+    sources: &[Source],
+    port: u16,
+    chosen: bool,
+    protocols: Protocols,
+) -> Result<Bound, SessionError> {
+    let mut bound = (Vec::new(), Vec::new(), port);
     for source in sources {
-        let ip = source.ip;
-        let addr = SocketAddr::new(ip, port);
-        match bind_one(source, port) {
-            Ok(socket) => {
-                let local = socket.local_addr();
-                port = local.map_err(|source| SessionError::Listen { addr, source })?.port();
-                sockets.push(socket);
-                if udp {
-                    let addr = SocketAddr::new(ip, port);
-                    let socket = udp::bind(source, port);
-                    let socket = socket.map_err(|e| udp::not_bound(addr, e))?;
-                    datagrams.push(socket);
-                }
-            }
-            Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
-                return Err(SessionError::PortInUse { addr, protocol: "TCP" });
-            }
+        match bind_source(&mut bound, source, protocols) {
             // A machine without IPv6 is an ordinary machine.
-            Err(source) if ip.is_ipv6() && !chosen => {
-                tracing::debug!(%source, "not listening on IPv6");
+            Err(SessionError::Listen { source: error, .. }) if source.ip.is_ipv6() && !chosen => {
+                tracing::debug!(%error, "not listening on IPv6");
             }
-            Err(source) => return Err(SessionError::Listen { addr, source }),
+            result => result?,
         }
     }
-    Ok((sockets, datagrams, port))
+    Ok(bound)
+}
+
+fn bind_source(
+    (sockets, datagrams, port): &mut Bound,
+    source: &Source,
+    protocols: Protocols,
+) -> Result<(), SessionError> {
+    if protocols.tcp {
+        let addr = SocketAddr::new(source.ip, *port);
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => SessionError::PortInUse { addr, protocol: "TCP" },
+            _ => SessionError::Listen { addr, source },
+        };
+        let socket = bind_one(source, *port).map_err(failed)?;
+        *port = socket.local_addr().map_err(failed)?.port();
+        sockets.push(socket);
+    }
+    if protocols.udp {
+        let addr = SocketAddr::new(source.ip, *port);
+        let failed = |source| udp::not_bound(addr, source);
+        let socket = udp::bind(source, *port).map_err(failed)?;
+        *port = socket.local_addr().map_err(failed)?.port();
+        datagrams.push(socket);
+    }
+    Ok(())
 }
 
 fn bind_one(source: &Source, port: u16) -> io::Result<std::net::TcpListener> {
@@ -171,8 +207,14 @@ impl Drop for Admission {
 
 /// Accepts on all sockets for as long as the shard lives. Where the network has changed, opens them anew, with those for UDP, and
 /// tells the shards.
-pub(crate) async fn run(env: Rc<ShardEnv>, listeners: Listeners, sockets: Rc<Sockets>) {
+pub(crate) async fn run(
+    env: Rc<ShardEnv>,
+    listeners: Listeners,
+    sockets: Rc<Sockets>,
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+) {
     let gate = Rc::new(RefCell::new(Gate::default()));
+    tokio::task::spawn_local(accept_utp(Rc::clone(&env), arrivals, Rc::clone(&gate)));
     let mut network = env.shared.network.subscribe();
     let (mut acceptors, mut binding) = (JoinSet::new(), listeners.binding);
     spawn_all(&mut acceptors, &env, listeners.sockets, &gate);
@@ -187,6 +229,7 @@ pub(crate) async fn run(env: Rc<ShardEnv>, listeners: Listeners, sockets: Rc<Soc
         }
         // First of all nothing more goes out by what is gone.
         tell_shards(&env, Some(&now));
+        env.shared.hubs.close();
         sockets.close();
         acceptors.shutdown().await;
         binding = now;
@@ -214,9 +257,10 @@ fn open_anew(
     sockets: &Sockets,
 ) -> Result<Vec<std::net::TcpListener>, SessionError> {
     let port = env.shared.port();
-    let listeners = bind(binding, port, env.shared.dht_port().is_some())?;
+    let listeners = bind(binding, port, Protocols::of(&env.shared.config))?;
     let failed = |source| SessionError::Start { what: "the UDP sockets", source };
-    sockets.reopen(listeners.datagrams).map_err(failed)?;
+    sockets.open(listeners.datagrams).map_err(failed)?;
+    env.shared.hubs.open(sockets).map_err(failed)?;
     Ok(listeners.sockets)
 }
 
@@ -246,6 +290,21 @@ fn spawn_all(
                 acceptors.spawn_local(accept(Rc::clone(env), listener, Rc::clone(gate)));
             }
             Err(error) => tracing::error!(%error, "cannot accept connections"),
+        }
+    }
+}
+
+async fn accept_utp(
+    env: Rc<ShardEnv>,
+    mut arrivals: mpsc::UnboundedReceiver<Arrival>,
+    gate: Rc<RefCell<Gate>>,
+) {
+    while let Some(Arrival { stream, addr }) = arrivals.recv().await {
+        match Admission::new(&gate, &env.shared.ip_filter, addr.ip()) {
+            Some(admission) => {
+                tokio::task::spawn_local(greet(Rc::clone(&env), stream.into(), addr, admission));
+            }
+            None => tracing::debug!(%addr, "blocked, or too many newcomers at a time"),
         }
     }
 }
@@ -286,26 +345,29 @@ mod tests {
     use super::*;
     use samara_wire::ip_filter::IpFilter;
 
+    const TCP: Protocols = Protocols { tcp: true, udp: false };
+    const BOTH: Protocols = Protocols { tcp: true, udp: true };
+
     #[test]
     fn a_port_in_use_is_named() {
         let everywhere = Arc::new(Binding::default());
-        let first = bind(&everywhere, 0, false).unwrap();
+        let first = bind(&everywhere, 0, TCP).unwrap();
         assert_ne!(first.port, 0);
-        let error = bind(&everywhere, first.port, false).err().unwrap().to_string();
+        let error = bind(&everywhere, first.port, TCP).err().unwrap().to_string();
         assert!(error.contains(&format!("port {} is in use (TCP", first.port)), "{error}");
     }
 
     #[test]
     fn udp_has_the_same_port_and_is_named_where_it_is_taken() {
         let localhost = Arc::new(Binding::of(&[Ipv4Addr::LOCALHOST.into()], &[]));
-        let both = bind(&localhost, 0, true).unwrap();
+        let both = bind(&localhost, 0, BOTH).unwrap();
         let addr = both.datagrams[0].local_addr().unwrap();
         assert_eq!((addr.port(), both.datagrams.len()), (both.port, both.sockets.len()));
         // Only UDP is in use there now.
         drop(both.sockets);
-        let error = bind(&localhost, both.port, true).err().unwrap().to_string();
+        let error = bind(&localhost, both.port, BOTH).err().unwrap().to_string();
         assert!(error.contains(&format!("port {} is in use (UDP", both.port)), "{error}");
-        assert!(bind(&localhost, both.port, false).is_ok());
+        assert!(bind(&localhost, both.port, TCP).is_ok());
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The public handle to a running engine.
 
+use crate::clock::Clock;
 use crate::command::ShardCommand;
 use crate::config::{AddTorrent, SessionConfig};
 use crate::dht::{self, DhtHandle};
 use crate::discovery::Discovery;
 use crate::error::{AddError, SessionError};
 use crate::limits::{AlternativeLimits, RateLimits, TorrentLimits};
-use crate::listen;
+use crate::listen::{self, Protocols};
 use crate::mapping::PortMappingStatus;
 use crate::network::Network;
 use crate::shard::{self, ShardInputs};
@@ -14,6 +15,7 @@ use crate::shared::{Refused, Shared, SharedParts};
 use crate::status::{State, TorrentStatus};
 use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::unguessable;
+use crate::utp::Hubs;
 use samara_disk::{Disk, DiskConfig};
 use samara_swarm::torrent::TorrentStats;
 use samara_wire::id::PeerId;
@@ -60,7 +62,8 @@ impl Session {
         }
         let has_dht = config.dht.is_some();
         let network = Network::new(&config.bind);
-        let listeners = listen::bind(&network.binding(), config.port, has_dht)?;
+        let protocols = Protocols::of(&config);
+        let listeners = listen::bind(&network.binding(), config.port, protocols)?;
         let port = listeners.port;
         let disk = Disk::start(DiskConfig {
             threads: config.disk_threads.max(1),
@@ -74,6 +77,8 @@ impl Session {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let (discovery, finders) = Discovery::new(has_dht, config.local_discovery);
+        let clock = Clock::new();
+        let (hubs, arrivals) = Hubs::new(config.utp, clock);
         let shared = Arc::new(Shared::new(SharedParts {
             config,
             disk,
@@ -83,11 +88,13 @@ impl Session {
             network,
             port,
             shards: senders,
+            clock,
+            hubs,
         }));
         let (requests, dht_requests) = mpsc::unbounded_channel();
         let dht = has_dht.then(|| DhtHandle(requests));
         let session = Self(Arc::new(Inner { shared, threads: Mutex::default(), dht }));
-        let mut inputs = Some(ShardInputs { listeners, finders, dht_requests, lookup });
+        let mut inputs = Some(ShardInputs { listeners, arrivals, finders, dht_requests, lookup });
         for (index, commands) in receivers.into_iter().enumerate() {
             let thread =
                 shard::spawn(index, Arc::clone(&session.0.shared), commands, inputs.take())

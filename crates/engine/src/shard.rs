@@ -17,7 +17,8 @@ use crate::shell::TorrentShell;
 use crate::timers::{self, Timers};
 use crate::torrent::TorrentShared;
 use crate::tracker::TrackerClient;
-use crate::udp::Sockets;
+use crate::udp::{Receivers, Sockets};
+use crate::utp::{self, Arrival};
 use samara_disk::BlockBuf;
 use samara_wire::time::Instant;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -71,6 +72,8 @@ pub(crate) struct ShardEnv {
 /// What one shard does for all.
 pub(crate) struct ShardInputs {
     pub(crate) listeners: Listeners,
+    /// Connections that peers open by uTP.
+    pub(crate) arrivals: mpsc::UnboundedReceiver<Arrival>,
     pub(crate) finders: FinderInputs,
     pub(crate) dht_requests: mpsc::UnboundedReceiver<dht::Request>,
     pub(crate) lookup: dht::Lookup,
@@ -125,22 +128,31 @@ async fn run(
         tokio::select! {
             command = commands.recv() => match command {
                 Some(command) => handle(&env, command),
-                None => return,
+                None => break,
             },
-            () = env.ended.notified() => return,
+            () = env.ended.notified() => break,
         }
+    }
+    if env.index == 0 {
+        env.shared.hubs.close();
     }
 }
 
 /// Begins what one shard does for all.
 fn begin(env: &Rc<ShardEnv>, inputs: ShardInputs) {
-    let ShardInputs { mut listeners, mut finders, dht_requests: requests, lookup } = inputs;
-    let sockets = Rc::new(Sockets::new(std::mem::take(&mut listeners.datagrams)));
+    let ShardInputs { mut listeners, arrivals, mut finders, dht_requests: requests, lookup } =
+        inputs;
+    let receivers = Rc::<Receivers>::default();
+    let sockets = Rc::new(Sockets::new(Rc::clone(&receivers)));
+    let datagrams = std::mem::take(&mut listeners.datagrams);
+    if let Err(error) = utp::begin(&env.shared, &receivers, &sockets, datagrams) {
+        tracing::error!(%error, "nothing is sent or received by UDP");
+    }
     tokio::task::spawn_local(network::run(Rc::clone(env)));
-    tokio::task::spawn_local(listen::run(Rc::clone(env), listeners, Rc::clone(&sockets)));
+    tokio::task::spawn_local(listen::run(Rc::clone(env), listeners, Rc::clone(&sockets), arrivals));
     *env.mappers.borrow_mut() = mapping::start(env);
     if let Some(commands) = finders.dht.take() {
-        let inputs = dht::Inputs { commands, requests, sockets, lookup };
+        let inputs = dht::Inputs { commands, requests, sockets, receivers, lookup };
         tokio::task::spawn_local(dht::run(Rc::clone(env), inputs));
     }
     discovery::run(env, finders);

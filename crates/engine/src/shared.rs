@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::command::{ShardCommand, TorrentId};
 use crate::config::SessionConfig;
 use crate::connections::{Connections, Full, Place};
-use crate::dial::Manners;
+use crate::dial::{Manners, Transports};
 use crate::discovery::Discovery;
 use crate::ip_filter::SessionFilter;
 use crate::limits::SessionLimits;
@@ -14,6 +14,7 @@ use crate::open_files;
 use crate::resolve::Doors;
 use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::gate::Gate;
+use crate::utp::Hubs;
 use samara_disk::Disk;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
 use samara_wire::mse::SkeyHash;
@@ -28,6 +29,9 @@ pub(crate) struct Shared {
     pub(crate) config: SessionConfig,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
+    /// What goes by uTP.
+    pub(crate) hubs: Hubs,
+    pub(crate) transports: Transports,
     pub(crate) discovery: Arc<Discovery>,
     /// Links that are being resolved.
     pub(crate) doors: Arc<Doors>,
@@ -89,6 +93,8 @@ pub(crate) struct SharedParts {
     pub(crate) network: Network,
     pub(crate) port: u16,
     pub(crate) shards: Vec<mpsc::UnboundedSender<ShardCommand>>,
+    pub(crate) clock: Clock,
+    pub(crate) hubs: Hubs,
 }
 
 /// Why a torrent has no place in the directory.
@@ -99,11 +105,12 @@ pub(crate) enum Refused {
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
-        let SharedParts { mut config, disk, discovery, peer_id, key, network, port, shards } =
-            parts;
-        let clock = Clock::new();
+        let SharedParts { mut config, disk, discovery, peer_id, key, .. } = parts;
+        let SharedParts { network, port, shards, clock, hubs, .. } = parts;
         Self {
             clock,
+            transports: Transports::new(config.tcp, config.utp),
+            hubs,
             limits: SessionLimits::new(&config, clock),
             ip_filter: SessionFilter::new(std::mem::take(&mut config.ip_filter)),
             connections: Connections::new(open_files::connections(config.max_peers)),

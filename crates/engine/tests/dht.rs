@@ -275,9 +275,9 @@ fn the_table_survives_a_restart_and_damage_does_not_matter() {
 }
 
 #[test]
-fn a_session_without_the_dht_has_no_udp_socket() {
+fn a_session_without_the_dht_and_utp_has_no_udp_socket() {
     run(async {
-        let session = Session::start(config(None)).unwrap();
+        let session = Session::start(SessionConfig { utp: false, ..config(None) }).unwrap();
         assert!(session.dht().is_none());
         assert!(UdpSocket::bind(addr(&session)).is_ok());
         session.shutdown().await;

@@ -23,15 +23,17 @@
 //! ```
 //!
 //! Beside it lives a [`DhtWorld`]: hundreds of real nodes of the DHT ([`samara_dht::Dht`]) with loss, churn, NATs and
-//! liars.
+//! liars. And [`run_utp`] has streams of uTP share a bottleneck with each other and with a flow like TCP's.
 #![forbid(unsafe_code)]
 
 mod dht_report;
 mod dht_world;
 mod node;
+mod utp_world;
 mod world;
 
 pub use dht_report::{AnnounceRecord, DhtReport, ENOUGH_HOLDERS, LookupRecord};
 pub use dht_world::{DhtWorld, DhtWorldConfig};
 pub use node::{Behaviour, Node, NodeConfig, NodeId};
+pub use utp_world::{UtpReport, UtpWorldConfig, run_utp};
 pub use world::{World, WorldConfig};

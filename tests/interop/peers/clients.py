@@ -65,6 +65,10 @@ class Libtorrent:
         """The same, with encryption forced: `rc4` or, of nothing but the negotiation, `plaintext`."""
         return Libtorrent(*self.options, "--encryption", level, host=self._host)
 
+    def over_utp(self):
+        """The same, by uTP and not by TCP."""
+        return Libtorrent(*self.options, "--utp", host=self._host)
+
     def over_ipv6(self):
         """The same, at an IPv6 address."""
         return Libtorrent(*self.options, host=net.new_address6)
@@ -76,7 +80,7 @@ class Libtorrent:
         argv = [sys.executable, main, role, torrent.path, directory, "--bind", host, "--port", port]
         for peer in peers:
             argv += ["--peer", peer]
-        return LibtorrentTransfer(lab.start(self.name, [*argv, *self.options]), host, port)
+        return LibtorrentTransfer(lab.start(self.name, [*argv, *self.options]), host, port, "--utp" in self.options)
 
     def seed(self, lab, torrent, data):
         return self._start(lab, "seed", torrent, data)
@@ -86,6 +90,10 @@ class Libtorrent:
 
 
 class LibtorrentTransfer(Transfer):
+    def __init__(self, process, host, port, utp):
+        super().__init__(process, host, port)
+        self.utp = utp
+
     def wait_event(self, name, timeout=None):
         """Until it says so, and when that was, in seconds of the monotonic clock."""
 
@@ -97,7 +105,8 @@ class LibtorrentTransfer(Transfer):
 
     def wait_ready(self, timeout=None):
         self.wait_event("seeding", timeout)
-        super().wait_ready(timeout)
+        if not self.utp:
+            super().wait_ready(timeout)
 
     def wait_complete(self, timeout=None):
         self.wait_event("seeding", timeout)

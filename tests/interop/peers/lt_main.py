@@ -49,6 +49,13 @@ def session(options):
             "out_enc_policy": plain,
             "in_enc_policy": plain,
         }
+    if options.utp:
+        settings |= {
+            "enable_outgoing_utp": True,
+            "enable_incoming_utp": True,
+            "enable_outgoing_tcp": False,
+            "enable_incoming_tcp": False,
+        }
     if options.encryption:
         forced = int(lt.enc_policy.forced)
         level = lt.enc_level.rc4 if options.encryption == "rc4" else lt.enc_level.plaintext
@@ -83,6 +90,7 @@ def main():
     ask.add_argument("--trust", action="store_true", help="seed without checking: how a seed comes to corrupt")
     ask.add_argument("--as-installed", action="store_true", help="uTP and encryption as libtorrent has them by default")
     ask.add_argument("--encryption", choices=["rc4", "plaintext"], help="encryption forced: of the whole stream, or of its beginning")
+    ask.add_argument("--utp", action="store_true", help="uTP and no TCP")
     ask.add_argument("--dht", action="store_true", help="take part in the DHT")
     ask.add_argument("--dht-node", action="append", default=[], help="a node to join by; implies --dht")
     ask.add_argument("--lsd", action="store_true", help="local service discovery")

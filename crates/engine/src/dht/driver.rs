@@ -14,7 +14,7 @@ use crate::config::DhtConfig as Chosen;
 use crate::discovery::FinderCommand;
 use crate::shard::ShardEnv;
 use crate::shared::Shared;
-use crate::udp::{Receiver, Sockets, Via};
+use crate::udp::{Receiver, Receivers, Sockets, Via};
 use samara_dht::{Dht, DhtConfig, Effect, Event, Family, LookupId, Outbox, SavedTable};
 use samara_swarm::torrent::PeerSource;
 use samara_wire::id::WireHash;
@@ -24,6 +24,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::slice::Chunks;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -67,6 +68,8 @@ pub(crate) struct Inputs {
     pub(crate) commands: mpsc::UnboundedReceiver<FinderCommand>,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     pub(crate) sockets: Rc<Sockets>,
+    /// Where its datagrams are asked for.
+    pub(crate) receivers: Rc<Receivers>,
     pub(crate) lookup: Lookup,
 }
 
@@ -126,18 +129,15 @@ enum Input {
 
 /// Runs the nodes for as long as the shard lives.
 pub(crate) async fn run(env: Rc<ShardEnv>, inputs: Inputs) {
-    let Inputs { mut commands, mut requests, sockets, lookup } = inputs;
+    let Inputs { mut commands, mut requests, sockets, receivers, lookup } = inputs;
     let Some(chosen) = &env.shared.config.dht else { return };
     let saved = load(&env.shared).await;
     let driver = match Driver::new(&env.shared, &sockets, chosen, saved) {
         Ok(driver) => Rc::new(driver),
         Err(error) => return tracing::error!(%error, "the DHT cannot be started"),
     };
-    let receiver: Rc<dyn Receiver> = Rc::clone(&driver) as Rc<dyn Receiver>;
-    if let Err(error) = sockets.read(&receiver) {
-        return tracing::error!(%error, "the DHT cannot be started");
-    }
-    // Set once: here.
+    // Both are set once: here.
+    let _ = receivers.krpc.set(Rc::clone(&driver) as Rc<dyn Receiver>);
     let _ = env.dht.set(Rc::clone(&driver));
     driver.start();
     let mut names = Names::new(lookup);
@@ -286,15 +286,18 @@ impl Driver {
 }
 
 impl Receiver for Driver {
-    fn receive(&self, via: Via, from: SocketAddr, datagram: &[u8]) {
+    fn receive(&self, via: Via, from: SocketAddr, datagrams: Chunks<'_, u8>) {
         let (mut state, now) = (self.state.borrow_mut(), self.shared.clock.now());
         let of = |node: &Node| node.family.is_of(from.ip());
         let Some(index) = state.nodes.iter().position(of) else { return };
-        state.act(index, Some((via, from)), |dht, out| dht.handle_packet(now, from, datagram, out));
-        state.settle(now);
+        for datagram in datagrams {
+            let came = Some((via, from));
+            state.act(index, came, |dht, out| dht.handle_packet(now, from, datagram, out));
+            state.settle(now);
+        }
     }
 
-    fn batch_done(&self) {
+    fn batch_done(&self, _via: Via) {
         self.wake.notify_one();
     }
 }

@@ -1,31 +1,41 @@
 //! One peer, from the first packet to both handshakes.
 
+use super::connect::{Route, connect};
+use super::transports::Transport;
 use crate::greet::{HANDSHAKE_TIMEOUT, read_handshake};
-use crate::network::{Source, connect_tcp};
+use crate::network::Source;
 use crate::stream::PeerStream;
 use crate::tracker::unguessable;
+use crate::utp::Hubs;
 use samara_wire::id::WireHash;
 use samara_wire::mse::{Attempt, Initiator, Policy, Progress};
 use samara_wire::peer::handshake::Handshake;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::time::timeout;
-
-/// Time for a connection to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Read at a time while encryption is negotiated, in bytes.
 const READ: usize = 1024;
 
 /// Whom to meet, and how.
-pub(crate) struct Destination {
+pub(crate) struct Destination<'a> {
     pub(crate) addr: SocketAddr,
-    /// From where to connect.
+    /// From where to connect, by TCP.
     pub(crate) from: Option<Source>,
+    /// What may carry the stream, in the order in which it is tried.
+    pub(crate) transports: Vec<Transport>,
+    /// What uTP goes by.
+    pub(crate) hubs: Option<&'a Hubs>,
     pub(crate) policy: Policy,
     /// The ways to begin, one after the other.
     pub(crate) attempts: Vec<Attempt>,
+}
+
+/// How a peer was met.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worked {
+    pub(crate) transport: Transport,
+    pub(crate) attempt: Attempt,
 }
 
 /// Why there is no connection to a peer.
@@ -42,42 +52,48 @@ pub(crate) enum MeetError {
     OtherTorrent,
 }
 
-/// Connects and shakes hands. `meant` says whether a hash names the torrent. Gives the way that worked, too.
+/// Connects and shakes hands. `meant` says whether a hash names the torrent. Gives what worked, too.
 pub(crate) async fn meet(
-    to: &Destination,
+    to: &Destination<'_>,
     ours: &Handshake,
     meant: impl Fn(&WireHash) -> bool,
-) -> Result<(PeerStream, Handshake, Attempt), MeetError> {
+) -> Result<(PeerStream, Handshake, Worked), MeetError> {
     let mut outcome = io::ErrorKind::Unsupported.into();
-    for &attempt in &to.attempts {
-        let mut stream = connect(to.addr, to.from.as_ref()).await.map_err(MeetError::Connect)?;
+    let route = Route { addr: to.addr, from: to.from.as_ref(), hubs: to.hubs };
+    let mut transports = to.transports.clone();
+    let tries = to.attempts.len().max(transports.len());
+    for &attempt in to.attempts.iter().cycle().take(tries) {
+        let connected = connect(route, &transports).await;
+        let (mut stream, transport) = connected.map_err(MeetError::Connect)?;
         let shaken = timeout(HANDSHAKE_TIMEOUT, shake(&mut stream, to.policy, attempt, ours));
         // Who does not answer at all would not answer otherwise either.
         match shaken.await.map_err(|elapsed| MeetError::Handshake(elapsed.into()))? {
             Ok(theirs) if !meant(&theirs.info_hash) => return Err(MeetError::OtherTorrent),
-            Ok(theirs) => return Ok((stream, theirs, attempt)),
+            Ok(theirs) => return Ok((stream, theirs, Worked { transport, attempt })),
             Err(error) => {
-                tracing::debug!(addr = %to.addr, ?attempt, %error, "no handshake");
+                tracing::debug!(addr = %to.addr, ?attempt, ?transport, %error, "no handshake");
                 outcome = error;
+                // Some take connections by a transport only to close them.
+                transports.sort_by_key(|other| *other == transport);
             }
         }
     }
     Err(MeetError::Handshake(outcome))
 }
 
-impl Destination {
+impl Destination<'_> {
     /// A peer for which no settings of a session count.
     pub(crate) fn anyhow(addr: SocketAddr, from: Option<Source>) -> Self {
         let policy = Policy::default();
-        Self { addr, from, policy, attempts: policy.attempts().to_vec() }
+        Self {
+            addr,
+            from,
+            transports: vec![Transport::Tcp],
+            hubs: None,
+            policy,
+            attempts: policy.attempts().to_vec(),
+        }
     }
-}
-
-/// Connects to `addr`, from `from` if given.
-async fn connect(addr: SocketAddr, from: Option<&Source>) -> io::Result<PeerStream> {
-    let stream = timeout(CONNECT_TIMEOUT, connect_tcp(addr, from)).await??;
-    stream.set_nodelay(true)?;
-    Ok(stream.into())
 }
 
 /// Sends our handshake, in the way that is attempted, and reads theirs.

@@ -1,10 +1,14 @@
 //! Dialling: connect, encrypt if wanted, shake hands, and hand the connection to its torrent.
 
+mod connect;
 mod manners;
 mod meet;
+mod transports;
 
 pub(crate) use manners::Manners;
 pub(crate) use meet::{Destination, MeetError, meet, seed};
+use transports::Transport;
+pub(crate) use transports::Transports;
 
 use crate::connections::Place;
 use crate::shared::Shared;
@@ -29,7 +33,12 @@ pub(crate) struct Met {
 pub(crate) async fn run(shell: Rc<TorrentShell>, addr: SocketAddr) {
     let ours = shell.handshake(shell.shared.hashes.wire());
     let meant = |hash: &WireHash| shell.shared.hashes.matches(hash);
-    match dial(&shell.env.shared, addr, &ours, meant).await {
+    let met = dial(&shell.env.shared, addr, &ours, meant).await;
+    tell(&shell, addr, met);
+}
+
+fn tell(shell: &Rc<TorrentShell>, addr: SocketAddr, met: io::Result<Met>) {
+    match met {
         Ok(Met { stream, theirs, place }) => shell.handle_newcomer(Newcomer {
             stream,
             addr,
@@ -48,8 +57,10 @@ pub(crate) async fn run(shell: Rc<TorrentShell>, addr: SocketAddr) {
 
 /// Begins a uTP connection to `addr`, which does the same now, and tells the torrent what came of it.
 pub(crate) async fn punch(shell: Rc<TorrentShell>, addr: SocketAddr) {
-    tracing::debug!(%addr, "there is no uTP to punch a hole with");
-    shell.dial_failed(addr);
+    let ours = shell.handshake(shell.shared.hashes.wire());
+    let meant = |hash: &WireHash| shell.shared.hashes.matches(hash);
+    let met = dial_by(&shell.env.shared, addr, vec![Transport::Utp], &ours, meant).await;
+    tell(&shell, addr, met);
 }
 
 /// Dials a peer for a session, in its turn. `meant` says whether a hash names the torrent: that of a hybrid may be the
@@ -57,6 +68,16 @@ pub(crate) async fn punch(shell: Rc<TorrentShell>, addr: SocketAddr) {
 pub(crate) async fn dial(
     shared: &Shared,
     addr: SocketAddr,
+    ours: &Handshake,
+    meant: impl Fn(&WireHash) -> bool,
+) -> io::Result<Met> {
+    dial_by(shared, addr, shared.transports.order(addr), ours, meant).await
+}
+
+async fn dial_by(
+    shared: &Shared,
+    addr: SocketAddr,
+    transports: Vec<Transport>,
     ours: &Handshake,
     meant: impl Fn(&WireHash) -> bool,
 ) -> io::Result<Met> {
@@ -69,9 +90,12 @@ pub(crate) async fn dial(
     let from = shared.network.binding().source_for(addr)?.cloned();
     let policy = shared.config.encryption;
     let known = shared.manners.attempts(policy, addr);
-    let to = Destination { addr, from, policy, attempts: known };
+    let to =
+        Destination { addr, from, transports, hubs: Some(&shared.hubs), policy, attempts: known };
     let (stream, theirs, worked) = meet(&to, ours, meant).await.map_err(io::Error::other)?;
-    shared.manners.note(policy, addr, worked);
+    tracing::debug!(%addr, ?worked, "met");
+    shared.manners.note(policy, addr, worked.attempt);
+    shared.transports.note(addr, worked.transport);
     drop(half_open);
     Ok(Met { stream, theirs, place })
 }

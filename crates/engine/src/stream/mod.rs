@@ -6,6 +6,7 @@
 
 mod sealed;
 
+use crate::utp::UtpStream;
 use samara_wire::mse::Session;
 use sealed::Sealed;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -28,6 +29,7 @@ pub(crate) struct PeerStream {
 /// What carries the bytes.
 enum Carrier {
     Tcp(TcpStream),
+    Utp(UtpStream),
 }
 
 /// A stream on its way to the event loop of another thread.
@@ -39,6 +41,8 @@ pub(crate) struct Detached {
 
 enum DetachedCarrier {
     Tcp(std::net::TcpStream),
+    /// Belongs to no event loop.
+    Utp(UtpStream),
 }
 
 /// What a read came to.
@@ -65,6 +69,7 @@ impl Detached {
         let Self { carrier, ahead, sealed } = self;
         let carrier = match carrier {
             DetachedCarrier::Tcp(stream) => TcpStream::from_std(stream).map(Carrier::Tcp)?,
+            DetachedCarrier::Utp(stream) => Carrier::Utp(stream),
         };
         Ok(PeerStream { ahead: Mutex::new(ahead), sealed, ..PeerStream::over(carrier) })
     }
@@ -73,6 +78,12 @@ impl Detached {
 impl From<TcpStream> for PeerStream {
     fn from(stream: TcpStream) -> Self {
         Self::over(Carrier::Tcp(stream))
+    }
+}
+
+impl From<UtpStream> for PeerStream {
+    fn from(stream: UtpStream) -> Self {
+        Self::over(Carrier::Utp(stream))
     }
 }
 
@@ -97,6 +108,7 @@ impl PeerStream {
     pub(crate) fn detach(self) -> io::Result<Detached> {
         let carrier = match self.carrier {
             Carrier::Tcp(stream) => stream.into_std().map(DetachedCarrier::Tcp)?,
+            Carrier::Utp(stream) => DetachedCarrier::Utp(stream),
         };
         Ok(Detached {
             carrier,
@@ -112,6 +124,10 @@ impl PeerStream {
         }
         match &self.carrier {
             Carrier::Tcp(stream) => stream.readable().await,
+            Carrier::Utp(stream) => {
+                stream.readable().await;
+                Ok(())
+            }
         }
     }
 
@@ -119,6 +135,10 @@ impl PeerStream {
     pub(crate) async fn writable(&self) -> io::Result<()> {
         match &self.carrier {
             Carrier::Tcp(stream) => stream.writable().await,
+            Carrier::Utp(stream) => {
+                stream.writable().await;
+                Ok(())
+            }
         }
     }
 
@@ -132,6 +152,7 @@ impl PeerStream {
         let asked = slices.iter().map(|slice| slice.len()).sum();
         let bytes = match &self.carrier {
             Carrier::Tcp(stream) => stream.try_read_vectored(slices)?,
+            Carrier::Utp(stream) => stream.try_read_vectored(slices)?,
         };
         if let Some(sealed) = &self.sealed {
             lock(sealed).open(slices, bytes);
@@ -175,6 +196,7 @@ impl PeerStream {
     fn carry(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.carrier {
             Carrier::Tcp(stream) => stream.try_write_vectored(slices),
+            Carrier::Utp(stream) => stream.try_write_vectored(slices),
         }
     }
 
@@ -221,6 +243,8 @@ impl PeerStream {
                 let _ = stream
                     .try_io(interest, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
             }
+            // Knows by itself.
+            Carrier::Utp(_) => {}
         }
     }
 }

@@ -1,50 +1,44 @@
 //! UDP: one socket for each address listened on, at the port that TCP has, shared by all that is spoken over UDP.
 //!
 //! What a datagram is shows in its first byte ([`Kind`]); each kind has at most one [`Receiver`]. Datagrams come in
-//! batches: a receiver is given each of a batch and is told its end, so that it settles its timers once.
+//! batches, as the system gives them: a receiver is given those of a batch that came from one address together, and is told
+//! the end of the batch, so that it settles its timers and answers once.
+//!
+//! Where the system can, datagrams of one flow come and go as one piece of memory (GRO, GSO), several pieces in one call.
 //!
 //! A datagram that cannot be sent is a datagram lost, which every protocol here gets over by itself: errors are logged
 //! for who debugs, and no more. Neither does an error on receipt end anything: systems report there what became of datagrams
 //! that were sent before, such as that nobody listens at their destination.
 
+mod socket;
+
+pub(crate) use socket::{Socket, bind};
+
 use crate::error::SessionError;
-use crate::network::Source;
-use socket2::{Domain, Protocol, Socket, Type};
+use samara_wire::utp;
+use socket::Inbox;
 use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
+use std::slice::Chunks;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Datagrams read at a time before others have their turn.
-const BATCH: usize = 64;
-
-/// Longest datagram that is read whole, in bytes. All that is spoken here stays below what Ethernet carries; what is longer
-/// is cut, and found wrong by who reads it.
-const MAX_DATAGRAM: usize = 2048;
-
-/// After a batch of nothing but errors.
+/// After nothing but errors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Opens a socket at exactly this address and device.
-pub(crate) fn bind(source: &Source, port: u16) -> io::Result<UdpSocket> {
-    let domain = if source.ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    if source.ip.is_ipv6() {
-        // So that IPv4 never appears as mapped addresses, whatever the system's default.
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    source.bind(&socket, port)?;
-    Ok(socket.into())
-}
+/// Errors in a row before it.
+const MAX_ERRORS: usize = 64;
 
 /// What a datagram is, by its first byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     /// A bencoded dictionary: the DHT.
     Krpc,
+    /// A packet of uTP.
+    Utp,
     /// Nothing that is spoken here.
     Unknown,
 }
@@ -53,34 +47,77 @@ impl Kind {
     const fn of(datagram: &[u8]) -> Self {
         match datagram {
             [b'd', ..] => Self::Krpc,
+            [first, ..] if utp::is_first_byte(*first) => Self::Utp,
             _ => Self::Unknown,
         }
     }
 }
 
-/// Names a socket of [`Sockets`].
+/// Names a socket of [`Sockets`], by its place among them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Via(usize);
+pub(crate) struct Via(pub(crate) usize);
 
 /// Takes the datagrams of one kind.
 pub(crate) trait Receiver {
-    /// A datagram came.
-    fn receive(&self, via: Via, from: SocketAddr, datagram: &[u8]);
+    /// Datagrams came, all from one address.
+    fn receive(&self, via: Via, from: SocketAddr, datagrams: Chunks<'_, u8>);
     /// No more for now.
-    fn batch_done(&self);
+    fn batch_done(&self, via: Via);
 }
 
-/// The sockets, for sending. They may be replaced by others, where the network has changed.
+/// Who takes what.
+#[derive(Default)]
+pub(crate) struct Receivers {
+    pub(crate) krpc: OnceCell<Rc<dyn Receiver>>,
+    pub(crate) utp: OnceCell<Rc<dyn Receiver>>,
+}
+
+impl Receivers {
+    fn of(&self, kind: Kind) -> Option<&Rc<dyn Receiver>> {
+        match kind {
+            Kind::Krpc => self.krpc.get(),
+            Kind::Utp => self.utp.get(),
+            Kind::Unknown => None,
+        }
+    }
+
+    /// Gives datagrams from one address to those whose kind they are, as many at a time as are of one kind.
+    fn receive(&self, via: Via, from: SocketAddr, mut bytes: &[u8], stride: usize) {
+        while !bytes.is_empty() {
+            let kind = Kind::of(bytes);
+            let alike = bytes.chunks(stride).take_while(|datagram| Kind::of(datagram) == kind);
+            let (run, rest) = bytes.split_at((alike.count() * stride).min(bytes.len()));
+            match self.of(kind) {
+                Some(receiver) => receiver.receive(via, from, run.chunks(stride)),
+                None => tracing::trace!(%from, len = run.len(), "datagrams for nobody"),
+            }
+            bytes = rest;
+        }
+    }
+
+    fn batch_done(&self, via: Via) {
+        for receiver in [self.krpc.get(), self.utp.get()].into_iter().flatten() {
+            receiver.batch_done(via);
+        }
+    }
+}
+
+/// The sockets. They may be replaced by others, where the network has changed.
 pub(crate) struct Sockets {
-    open: RefCell<Vec<UdpSocket>>,
-    receiver: OnceCell<Rc<dyn Receiver>>,
+    open: RefCell<Vec<Arc<Socket>>>,
+    receivers: Rc<Receivers>,
     readers: RefCell<JoinSet<()>>,
 }
 
 impl Sockets {
-    pub(crate) fn new(sockets: Vec<UdpSocket>) -> Self {
-        let (receiver, readers) = (OnceCell::new(), RefCell::default());
-        Self { open: RefCell::new(sockets), receiver, readers }
+    /// None yet; what comes by those that will be opened goes to `receivers`.
+    pub(crate) fn new(receivers: Rc<Receivers>) -> Self {
+        Self { open: RefCell::default(), receivers, readers: RefCell::default() }
+    }
+
+    /// All that are open, in the order of [`Via`].
+    pub(crate) fn all(&self) -> Vec<Arc<Socket>> {
+        self.open.borrow().clone()
     }
 
     /// Whether there is a socket of the family of `v4`.
@@ -93,24 +130,9 @@ impl Sockets {
         let open = self.open.borrow();
         let chosen = via.and_then(|via| open.get(via.0));
         let Some(socket) = chosen.or_else(|| of_family(&open, to.is_ipv4())) else { return };
-        // Straight to the system and not by way of the event loop, which would first have to learn that there is room.
-        if let Err(error) = socket.send_to(datagram, to) {
+        if let Err(error) = socket.send(to, datagram) {
             tracing::debug!(%to, %error, "datagram not sent");
         }
-    }
-
-    /// Reads from all sockets for as long as the shard lives.
-    ///
-    /// # Errors
-    /// If the event loop does not take a socket.
-    pub(crate) fn read(&self, krpc: &Rc<dyn Receiver>) -> io::Result<()> {
-        let receiver = self.receiver.get_or_init(|| Rc::clone(krpc));
-        let mut readers = self.readers.borrow_mut();
-        for (index, socket) in self.open.borrow().iter().enumerate() {
-            let socket = tokio::net::UdpSocket::from_std(socket.try_clone()?)?;
-            readers.spawn_local(read(socket, Via(index), Rc::clone(receiver)));
-        }
-        Ok(())
     }
 
     /// Closes the sockets: nothing is sent or received any more.
@@ -119,40 +141,53 @@ impl Sockets {
         self.open.borrow_mut().clear();
     }
 
-    /// Takes other sockets in the place of those that were closed.
+    /// Takes sockets in the place of those that were closed, and reads from them for as long as the shard lives.
     ///
     /// # Errors
-    /// If the event loop does not take a socket.
-    pub(crate) fn reopen(&self, sockets: Vec<UdpSocket>) -> io::Result<()> {
+    /// If the system or the event loop does not take one.
+    pub(crate) fn open(&self, sockets: Vec<UdpSocket>) -> io::Result<()> {
+        let sockets = sockets.into_iter().map(|socket| Socket::new(socket).map(Arc::new));
+        let sockets: Vec<_> = sockets.collect::<io::Result<_>>()?;
+        let mut readers = self.readers.borrow_mut();
+        for (index, socket) in sockets.iter().enumerate() {
+            let events = socket.events()?;
+            let (socket, receivers) = (Arc::clone(socket), Rc::clone(&self.receivers));
+            readers.spawn_local(read(socket, events, Via(index), receivers));
+        }
         *self.open.borrow_mut() = sockets;
-        self.receiver.get().map_or(Ok(()), |receiver| self.read(receiver))
+        Ok(())
     }
 }
 
-fn of_family(sockets: &[UdpSocket], v4: bool) -> Option<&UdpSocket> {
-    sockets.iter().find(|socket| socket.local_addr().is_ok_and(|addr| addr.is_ipv4() == v4))
+fn of_family(sockets: &[Arc<Socket>], v4: bool) -> Option<&Arc<Socket>> {
+    sockets.iter().find(|socket| socket.is_ipv4() == v4)
 }
 
-async fn read(socket: tokio::net::UdpSocket, via: Via, krpc: Rc<dyn Receiver>) {
-    let mut buffer = vec![0; MAX_DATAGRAM];
+async fn read(
+    socket: Arc<Socket>,
+    events: tokio::net::UdpSocket,
+    via: Via,
+    receivers: Rc<Receivers>,
+) {
+    let mut inbox = Inbox::new(&socket);
+    let mut errors = 0;
     loop {
-        let ready = socket.readable().await;
-        let mut errors = 0;
-        for _ in 0..BATCH {
-            match socket.try_recv_from(&mut buffer) {
-                Ok((len, from)) => match Kind::of(&buffer[..len]) {
-                    Kind::Krpc => krpc.receive(via, from, &buffer[..len]),
-                    Kind::Unknown => tracing::trace!(%from, len, "unknown datagram"),
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    tracing::debug!(%error, "no datagram received");
-                    errors += 1;
-                }
+        let ready = events.readable().await;
+        match inbox.receive(&socket, &events, |from, bytes, stride| {
+            receivers.receive(via, from, bytes, stride);
+        }) {
+            Ok(()) => {
+                receivers.batch_done(via);
+                errors = 0;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => {
+                tracing::debug!(%error, "no datagram received");
+                errors += 1;
             }
         }
-        krpc.batch_done();
-        if ready.is_err() || errors == BATCH {
+        if ready.is_err() || errors == MAX_ERRORS {
+            errors = 0;
             tokio::time::sleep(PAUSE).await;
         } else {
             tokio::task::yield_now().await;

@@ -43,6 +43,12 @@ pub(crate) struct NetworkArgs {
     /// Which connections are encrypted [default: prefer]
     #[arg(long, value_name = "WHEN")]
     pub(crate) encryption: Option<Encryption>,
+    /// Speak with peers by TCP only, not by uTP
+    #[arg(long, conflicts_with = "no_tcp")]
+    pub(crate) no_utp: bool,
+    /// Speak with peers by uTP only, not by TCP
+    #[arg(long)]
+    pub(crate) no_tcp: bool,
     /// Neither announce on the local network nor look for peers there
     #[arg(long)]
     pub(crate) no_lsd: bool,

@@ -65,6 +65,8 @@ pub(crate) fn start(
         ip_filter: ip_filter(args, settings, out)?,
         encryption: args.encryption.unwrap_or(settings.encryption).policy(),
         shards: args.network_threads.unwrap_or(settings.network_threads),
+        tcp: settings.tcp && !args.no_tcp,
+        utp: settings.utp && !args.no_utp,
         local_discovery: settings.lsd && !args.no_lsd,
         port_mapping: settings.port_mapping && !args.no_port_mapping,
         state_dir: args.state_dir.clone().or_else(|| settings.state_dir.clone()),

@@ -168,6 +168,20 @@ pub(crate) const KEYS: &[Key] = &[
         show: |s| s.network_threads.to_string(),
     },
     Key {
+        name: "tcp",
+        doc: "speak with peers by TCP",
+        example: "true",
+        set: |s, v| boolean(v).map(|x| s.tcp = x),
+        show: |s| s.tcp.to_string(),
+    },
+    Key {
+        name: "utp",
+        doc: "speak with peers by uTP, which gives way to other traffic",
+        example: "true",
+        set: |s, v| boolean(v).map(|x| s.utp = x),
+        show: |s| s.utp.to_string(),
+    },
+    Key {
         name: "lsd",
         doc: "find peers of public torrents on the local network, and be found there",
         example: "true",

@@ -63,6 +63,10 @@ pub(crate) struct Settings {
     pub(crate) encryption: Encryption,
     /// Threads that serve connections.
     pub(crate) network_threads: usize,
+    /// Peers by TCP.
+    pub(crate) tcp: bool,
+    /// Peers by uTP.
+    pub(crate) utp: bool,
     /// Local service discovery.
     pub(crate) lsd: bool,
     /// Ask the router to let peers connect.
@@ -104,6 +108,8 @@ impl Default for Settings {
             ip_filter: Vec::new(),
             encryption: Encryption::default(),
             network_threads: 1,
+            tcp: true,
+            utp: true,
             lsd: true,
             port_mapping: true,
             state_dir,

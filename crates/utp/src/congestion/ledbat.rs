@@ -1,13 +1,15 @@
 //! LEDBAT: as fast as the path allows while nobody else wants it, and out of the way when somebody does
 //! (BEP 29, RFC 6817, with what draft-irtf-iccrg-ledbat-plus-plus learnt).
 //!
-//! - **Slow start** doubles the window each round trip until queues begin to fill. The answer to a queue comes a round trip
-//!   late, in which the window doubles once more; so it ends at a small queue, and the window is then set to what
-//!   the path was seen to deliver plus the queue that is allowed, rather than left to shrink to it.
+//! - **Slow start** doubles the window each round trip until queues begin to fill. What is sent in a lump makes a queue that
+//!   is gone when the next lump comes; so it is the first packets of a round trip that tell (HyStart, RFC 9406). The answer to
+//!   a queue comes a round trip late, in which the window doubles once more; so slow start ends at a small queue, and the
+//!   window is then set to what the path was seen to deliver plus the queue that is allowed.
 //! - **Steady**, the window moves with the distance of the delay from the target: up by [`GAIN`] bytes a round trip when
 //!   there is no queue, and not at all at the target. Beyond the target it is cut in proportion, as a linear law takes
 //!   many round trips to drain what a large window has put there.
-//! - **Loss** halves it, as it does for TCP.
+//! - **Loss** halves it, as it does for TCP, but no more often than each 100 ms: with short round trips the delay
+//!   tells of congestion well before loss does (libtorrent does the same).
 //! - A window that was not used is not raised.
 
 use super::{Acked, Congestion, INITIAL_PACKETS, MIN_PACKETS};
@@ -16,8 +18,8 @@ use samara_wire::time::{Duration, Instant};
 /// Delay in queues that is aimed at.
 pub const TARGET: Duration = Duration::from_millis(100);
 
-/// Bytes that the window grows by in a round trip without any queue.
-const GAIN: u64 = 3000;
+/// Bytes that the window grows by in a round trip without any queue. libtorrent has 3000.
+const GAIN: u64 = 3200;
 
 /// Slow start ends where packets wait this long, or an eighth of the round trip if that is less and not below
 /// [`SLOW_START_LEAST`].
@@ -25,6 +27,12 @@ const SLOW_START_MOST: Duration = Duration::from_millis(25);
 
 /// Shorter waits are noise.
 const SLOW_START_LEAST: Duration = Duration::from_millis(8);
+
+/// Acknowledgements at the beginning of a round trip that tell of a queue in slow start.
+const FIRST: u32 = 8;
+
+/// Losses within this of one that was answered are not.
+const CUT_PAUSE: Duration = TARGET;
 
 /// Fraction bits of the window.
 const FRACTION: u32 = 16;
@@ -40,6 +48,8 @@ pub struct Ledbat {
     threshold: u32,
     slow_start: bool,
     round: Round,
+    /// Until when losses are not answered.
+    cut_again: Instant,
 }
 
 /// Bytes delivered in a round trip.
@@ -49,16 +59,24 @@ struct Round {
     bytes: u64,
     /// Bytes per second of the last full round.
     rate: u64,
+    /// Acknowledgements so far, and the least time in queues that the first of them told.
+    acks: u32,
+    least: Duration,
 }
 
 impl Round {
     fn add(&mut self, acked: &Acked) {
         let began = *self.began.get_or_insert(acked.now);
         self.bytes += u64::from(acked.bytes);
+        if self.acks < FIRST {
+            let queueing = acked.queueing.unwrap_or_default();
+            self.least = if self.acks == 0 { queueing } else { self.least.min(queueing) };
+        }
+        self.acks += 1;
         let took = acked.now - began;
         if took >= acked.rtt.unwrap_or(TARGET) && !took.is_zero() {
             self.rate = per_second(self.bytes, took);
-            (self.began, self.bytes) = (Some(acked.now), 0);
+            (self.began, self.bytes, self.acks) = (Some(acked.now), 0, 0);
         }
     }
 }
@@ -76,7 +94,14 @@ impl Ledbat {
     #[must_use]
     pub fn new(packet: u32, max: u32) -> Self {
         let window = u64::from(INITIAL_PACKETS * packet) << FRACTION;
-        Self { window, max, threshold: u32::MAX, slow_start: true, round: Round::default() }
+        Self {
+            window,
+            max,
+            threshold: u32::MAX,
+            slow_start: true,
+            round: Round::default(),
+            cut_again: Instant::ZERO,
+        }
     }
 
     fn set(&mut self, bytes: u64, packet: u32) {
@@ -122,7 +147,9 @@ impl Congestion for Ledbat {
         let queueing = acked.queueing.unwrap_or_default();
         if self.slow_start {
             let eighth = acked.min_rtt.unwrap_or_default() / 8;
-            if queueing >= eighth.clamp(SLOW_START_LEAST, SLOW_START_MOST) {
+            let stands = self.round.acks >= FIRST
+                && self.round.least >= eighth.clamp(SLOW_START_LEAST, SLOW_START_MOST);
+            if stands || queueing >= TARGET {
                 return self.end_slow_start(acked);
             }
             if acked.limited {
@@ -138,7 +165,11 @@ impl Congestion for Ledbat {
         self.window = self.window.saturating_add_signed(change).clamp(least, most.max(least));
     }
 
-    fn on_loss(&mut self, _now: Instant, packet: u32) {
+    fn on_loss(&mut self, now: Instant, packet: u32) {
+        if now < self.cut_again {
+            return;
+        }
+        self.cut_again = now + CUT_PAUSE;
         self.set(u64::from(self.window()) / 2, packet);
         self.threshold = self.window();
         self.slow_start = false;
@@ -214,7 +245,7 @@ mod tests {
     #[test]
     fn steady_growth_is_the_gain_and_none_at_the_target() {
         let mut now = Instant::from_secs(1);
-        for (queueing, growth) in [(0, 3000), (50, 1500), (100, 0)] {
+        for (queueing, growth) in [(0, 3200), (50, 1600), (100, 0)] {
             let mut law = steady(140_000);
             round(&mut law, &mut now, queueing);
             let grown = law.window() - 140_000;
@@ -235,6 +266,7 @@ mod tests {
     fn loss_halves_and_silence_begins_anew() {
         let (mut law, mut now) = (steady(1_400_000), Instant::from_secs(1));
         law.on_loss(now, PACKET);
+        law.on_loss(now + Duration::from_millis(99), PACKET);
         assert_eq!(law.window(), 700_000);
         law.on_timeout(now, PACKET);
         assert_eq!(law.window(), MIN_PACKETS * PACKET);
@@ -260,7 +292,10 @@ mod tests {
         let (mut law, mut now) = (Ledbat::new(PACKET, 50_000), Instant::from_secs(1));
         (0..50).for_each(|_| round(&mut law, &mut now, 0));
         assert_eq!(law.window(), 50_000);
-        (0..50).for_each(|_| law.on_loss(now, PACKET));
+        for _ in 0..50 {
+            now += CUT_PAUSE;
+            law.on_loss(now, PACKET);
+        }
         assert_eq!(law.window(), MIN_PACKETS * PACKET);
     }
 }

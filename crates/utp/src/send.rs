@@ -23,6 +23,9 @@ use samara_wire::utp::{HEADER_LEN, Header, SeqNr};
 /// Memory of a chunk at most, in bytes: what one system call can take.
 const CHUNK: usize = 65_000;
 
+/// Packets' worth of bytes on their way or waiting that make a transfer of what else would be a message.
+const BULK: usize = 4;
+
 /// A packet is lost if one that was sent this many transmissions later has arrived (BEP 29: three).
 const REORDERING: u64 = 3;
 
@@ -240,7 +243,11 @@ impl SendQueue {
         let fits =
             |chunk: &Chunk| chunk.payload == payload && chunk.bytes.len() + stride <= chunk.limit;
         if !self.chunks.back().is_some_and(fits) {
-            let count = expected.div_ceil(payload.max(1)).clamp(1, (CHUNK / stride).max(1));
+            // More will come where there is much already, and the longer the piece the fewer calls of the system.
+            let most = (CHUNK / stride).max(1);
+            let is_bulk = !fin && self.waiting + self.in_flight > BULK * payload;
+            let count =
+                if is_bulk { most } else { expected.div_ceil(payload.max(1)).clamp(1, most) };
             let limit = count * stride;
             self.chunks.push_back(Chunk { bytes: Vec::with_capacity(limit), payload, limit });
         }

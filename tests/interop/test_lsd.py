@@ -25,7 +25,8 @@ GROUPS = {socket.AF_INET: "239.192.152.143", socket.AF_INET6: "ff15::efc0:988f"}
 
 @pytest.fixture
 def near(samara):
-    return samara.on_lan()
+    # What passes is read.
+    return samara.on_lan().with_options("--encryption", "off", "--no-utp")
 
 
 @pytest.fixture

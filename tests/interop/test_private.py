@@ -57,7 +57,8 @@ class Heard:
         self.peers = {kind: [] for kind in KINDS}
         self.torrents = {kind: self._create(lab, samara, kind) for kind in KINDS}
         self.tempters = {kind: Tempter(lab, self.torrents[kind]) for kind in KINDS}
-        ours = samara.on_dht(self.nodes[0]).on_lan()
+        # What is said has to be legible.
+        ours = samara.on_dht(self.nodes[0]).on_lan().with_options("--encryption", "off", "--no-utp")
         private, public = (self.torrents[kind] for kind in ("private", "public"))
         seed = ours.seed(lab, private, root, public.path)
         seed.wait_ready()

@@ -1,11 +1,12 @@
 //! What a user of the engine chooses: plain data, bounded where it is used.
 
 use crate::limits::{AlternativeLimits, RateLimits};
-use crate::network::Bind;
+use crate::network::{Bind, Egress};
 use samara_disk::{Allocation, Storage};
 use samara_wire::ip_filter::IpFilter;
 use samara_wire::metainfo::Metainfo;
 use samara_wire::mse::Policy;
+use samara_wire::proxy::ProxyUrl;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +23,9 @@ pub struct SessionConfig {
     pub utp: bool,
     /// Addresses and interfaces to listen on and to connect from; nothing leaves by others. Empty: all.
     pub bind: Vec<Bind>,
+    /// What all traffic goes through. Then nothing is listened on, no port mapped, and neither uTP nor the local network nor the
+    /// DHT used: no packet leaves beside the proxy, whatever fails. Its own name is looked up by the system, and no other.
+    pub proxy: Option<ProxyUrl>,
     /// Network threads, 1 to [`MAX_SHARDS`](crate::MAX_SHARDS); each torrent lives on one of them.
     pub shards: usize,
     /// Threads that write, read and hash.
@@ -91,6 +95,7 @@ impl Default for SessionConfig {
             tcp: true,
             utp: true,
             bind: Vec::new(),
+            proxy: None,
             shards: 1,
             disk_threads: cores.clamp(2, 8),
             buffer_bytes: 24 << 20,
@@ -109,6 +114,31 @@ impl Default for SessionConfig {
             dht: Some(DhtConfig::default()),
             local_discovery: true,
             port_mapping: true,
+        }
+    }
+}
+
+impl SessionConfig {
+    /// How packets are to leave this machine.
+    pub(crate) fn egress(&self) -> Egress {
+        Egress { bind: self.bind.clone(), proxy: self.proxy.clone() }
+    }
+
+    /// Without all that would pass beside the proxy, if there is one.
+    pub(crate) fn confined(self) -> Self {
+        if self.proxy.is_none() {
+            return self;
+        }
+        if self.dht.is_some() {
+            tracing::info!("no DHT: it does not go through proxies");
+        }
+        Self {
+            dht: None,
+            utp: false,
+            tcp: true,
+            local_discovery: false,
+            port_mapping: false,
+            ..self
         }
     }
 }

@@ -57,7 +57,7 @@ pub use error::{AddError, ErrorKind, SessionError, TorrentError};
 pub use ip_filter::{IpFilterError, read_ip_filter};
 pub use limits::{AlternativeLimits, RateLimits};
 pub use mapping::{MappingProtocol, PortMapping, PortMappingStatus};
-pub use network::{Bind, BindError};
+pub use network::{Bind, BindError, Egress};
 pub use open_files::raise_open_files_limit;
 pub use resolve::{ResolveConfig, ResolveError, ResolveStatus, Resolved, Resolving};
 pub use samara_disk as disk;

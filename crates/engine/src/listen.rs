@@ -33,6 +33,9 @@ const MAX_PENDING_OF_IP: usize = 64;
 /// Connections that the kernel may hold for us to accept.
 const BACKLOG: i32 = 256;
 
+/// What is said to be our port when nobody can reach us: many trackers take 0 for an error, and nobody has a peer at 1.
+const NOBODY: u16 = 1;
+
 /// Before sockets that could not be opened anew are tried again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -70,6 +73,14 @@ pub(crate) fn bind(
     port: u16,
     protocols: Protocols,
 ) -> Result<Listeners, SessionError> {
+    if binding.proxy().is_some() {
+        return Ok(Listeners {
+            sockets: Vec::new(),
+            datagrams: Vec::new(),
+            port: NOBODY,
+            binding: Arc::clone(binding),
+        });
+    }
     if binding.is_away() {
         // A port that is free now, most likely still is when it is needed.
         let localhost = [Source::from(IpAddr::V4(Ipv4Addr::LOCALHOST))];

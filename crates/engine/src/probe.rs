@@ -2,7 +2,7 @@
 //! its own time limit. They run on the caller's tokio runtime.
 
 use crate::dial::{Destination, MeetError, meet, our_handshake};
-use crate::network::{Bind, Binding};
+use crate::network::{Binding, Egress};
 use crate::session::random_peer_id;
 use crate::stream::PeerStream;
 use samara_wire::id::{PeerId, WireHash};
@@ -12,6 +12,7 @@ use samara_wire::peer::handshake::Reserved;
 use samara_wire::peer::message::Message;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -48,15 +49,15 @@ pub struct HandshakeInfo {
     pub has_all: bool,
 }
 
-/// Shakes hands with a peer and waits briefly for what it has and can do. Connects from the addresses and interfaces in `bind`
-/// alone, if there are any.
+/// Shakes hands with a peer and waits briefly for what it has and can do. Connects as `egress`
+/// has it.
 ///
 /// # Errors
 /// If the peer cannot be reached in time, hangs up, or does not have the torrent.
 pub async fn handshake(
     addr: SocketAddr,
     hash: WireHash,
-    bind: &[Bind],
+    egress: &Egress,
     timeout: Duration,
 ) -> Result<HandshakeInfo, ProbeError> {
     let deadline = Instant::now() + timeout;
@@ -72,10 +73,8 @@ pub async fn handshake(
             _ => format!("{addr}: {error}"),
         })
     };
-    let binding = Binding::now(bind);
-    let from = binding.source_for(addr).map_err(|e| ProbeError(format!("{addr}: {e}")))?;
     let ours = our_handshake(hash, random_peer_id());
-    let to = Destination::anyhow(addr, from.cloned());
+    let to = Destination::anyhow(addr, Arc::new(Binding::now(egress)));
     let met = timeout_at(deadline, meet(&to, &ours, |named| *named == hash)).await;
     let no_answer = || format!("{addr}: no answer within {} s", timeout.as_secs_f32());
     let met = met.map_err(|_| ProbeError(no_answer()))?;
@@ -92,6 +91,23 @@ pub async fn handshake(
     // Whatever it says is welcome, whatever it does not say is no error any more.
     let _ = timeout_at(deadline.min(Instant::now() + GRACE), listen(&stream, &mut info)).await;
     Ok(info)
+}
+
+/// Sees whether the proxy of `egress`, if it has one, is there and takes its user and password. Needs a tokio runtime.
+///
+/// # Errors
+/// If it cannot be reached within `timeout`, speaks something else, or refuses user and password.
+pub async fn check_proxy(egress: &Egress, timeout: Duration) -> Result<(), ProbeError> {
+    let binding = Binding::now(egress);
+    let Some(proxy) = binding.proxy() else { return Ok(()) };
+    match tokio::time::timeout(timeout, proxy.check(&binding)).await {
+        Ok(checked) => checked.map_err(|error| ProbeError(error.to_string())),
+        Err(_) => Err(ProbeError(format!(
+            "the proxy {}: no answer within {} s",
+            proxy.url(),
+            timeout.as_secs_f32()
+        ))),
+    }
 }
 
 /// Reads until the peer has told all it tells unasked.

@@ -56,12 +56,13 @@ impl Session {
         config: SessionConfig,
         lookup: dht::Lookup,
     ) -> Result<Self, SessionError> {
+        let config = config.confined();
         if let Some(path) = &config.state_dir {
             std::fs::create_dir_all(path)
                 .map_err(|source| SessionError::StateDir { path: path.clone(), source })?;
         }
         let has_dht = config.dht.is_some();
-        let network = Network::new(&config.bind);
+        let network = Network::new(&config.egress());
         let protocols = Protocols::of(&config);
         let listeners = listen::bind(&network.binding(), config.port, protocols)?;
         let port = listeners.port;
@@ -104,7 +105,7 @@ impl Session {
         Ok(session)
     }
 
-    /// The port in fact listened on.
+    /// The port in fact listened on. With a proxy nothing is listened on, and this is the port of nobody that trackers are told.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.shared.port()

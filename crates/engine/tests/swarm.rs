@@ -2,7 +2,7 @@
 
 mod support;
 
-use samara_engine::{Event, RateLimits, State};
+use samara_engine::{Egress, Event, RateLimits, State};
 use support::{Sample, addr, down, run, session, until, up};
 
 #[test]
@@ -137,13 +137,16 @@ fn a_handshake_tells_who_is_there() {
         let (seed, torrent) = sample.seed().await;
         let limit = std::time::Duration::from_secs(5);
         let hash = torrent.hashes().wire();
-        let info = samara_engine::probe::handshake(addr(&seed), hash, &[], limit).await.unwrap();
+        let info = samara_engine::probe::handshake(addr(&seed), hash, &Egress::default(), limit)
+            .await
+            .unwrap();
         assert_eq!(info.peer_id, seed.peer_id());
         assert!(info.has_all || info.pieces == Some(7), "{info:?}");
         assert!(info.client.is_some_and(|client| client.starts_with("samara")));
         let other = samara_engine::wire::id::WireHash([1; 20]);
-        let error =
-            samara_engine::probe::handshake(addr(&seed), other, &[], limit).await.unwrap_err();
+        let error = samara_engine::probe::handshake(addr(&seed), other, &Egress::default(), limit)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("may not have this torrent"), "{error}");
         seed.shutdown().await;
     });
@@ -226,7 +229,9 @@ fn peers_find_each_other_through_a_tracker_and_take_their_leave() {
             assert!(asked.elapsed().as_secs() < 2, "{:?}", asked.elapsed());
             // Both said `stopped`: nobody is left to be named.
             let limit = std::time::Duration::from_secs(5);
-            let answers = samara_engine::probe::announce_all(&sample.metainfo, &[], limit).await;
+            let answers =
+                samara_engine::probe::announce_all(&sample.metainfo, &Egress::default(), limit)
+                    .await;
             let (_, answer) = &answers[0];
             assert_eq!(answer.as_ref().unwrap().peers, [], "{scheme}");
         }

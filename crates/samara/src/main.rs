@@ -41,7 +41,10 @@ fn main() -> ExitCode {
     ended.into()
 }
 
-fn run(cli: Cli, loaded: settings::Loaded) -> Result<Exit, Failure> {
+fn run(cli: Cli, mut loaded: settings::Loaded) -> Result<Exit, Failure> {
+    if let Some(proxy) = cli.global.proxy.clone() {
+        loaded.settings.proxy = proxy.0;
+    }
     let out = Output::new(&cli.global, cli.global.color.unwrap_or(loaded.settings.color));
     logging::start(cli.global.verbose, out.err_style.is_on());
     for warning in &loaded.warnings {

@@ -6,7 +6,7 @@ use crate::output::clean;
 use crate::suggest;
 use samara_engine::wire::magnet::{Magnet, MagnetLink};
 use samara_engine::wire::metainfo::{Metainfo, MetainfoError};
-use samara_engine::{Bind, probe};
+use samara_engine::{Egress, probe};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -26,8 +26,8 @@ pub(crate) enum Source {
     Magnet(Box<MagnetLink>),
 }
 
-/// The torrent, magnet link or info-hash that `source` is; what is on the web is fetched from `bind` alone.
-pub(crate) fn open(source: &str, bind: &[Bind]) -> Result<Source, Failure> {
+/// The torrent, magnet link or info-hash that `source` is; what is on the web is fetched as `egress` has it.
+pub(crate) fn open(source: &str, egress: &Egress) -> Result<Source, Failure> {
     if is_link(source) {
         return link(source).map(|link| Source::Magnet(Box::new(link)));
     }
@@ -35,7 +35,7 @@ pub(crate) fn open(source: &str, bind: &[Bind]) -> Result<Source, Failure> {
         Ok(magnet) if !Path::new(source).exists() => {
             Ok(Source::Magnet(Box::new(MagnetLink::Torrent(magnet))))
         }
-        _ => load(source, bind).map(|metainfo| Source::Torrent(Box::new(metainfo))),
+        _ => load(source, egress).map(|metainfo| Source::Torrent(Box::new(metainfo))),
     }
 }
 
@@ -51,12 +51,12 @@ fn link(source: &str) -> Result<MagnetLink, Failure> {
     })
 }
 
-/// The torrent that `source` names; what is on the web is fetched from `bind` alone.
-pub(crate) fn load(source: &str, bind: &[Bind]) -> Result<Metainfo, Failure> {
+/// The torrent that `source` names; what is on the web is fetched as `egress` has it.
+pub(crate) fn load(source: &str, egress: &Egress) -> Result<Metainfo, Failure> {
     let scheme = source.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     let bytes = match scheme.as_deref() {
         _ if is_link(source) => return Err(link(source).err().unwrap_or_else(link_instead)),
-        Some("http" | "https") => fetch(source, bind)?,
+        Some("http" | "https") => fetch(source, egress)?,
         _ => read_local(source)?,
     };
     Metainfo::parse(&bytes).map_err(|e| {
@@ -112,8 +112,8 @@ fn torrents_in(dir: &Path) -> io::Result<Vec<String>> {
     Ok(found)
 }
 
-fn fetch(url: &str, bind: &[Bind]) -> Result<Vec<u8>, Failure> {
-    runtime()?.block_on(probe::fetch_torrent(url, bind, FETCH_TIMEOUT)).map_err(|e| {
+fn fetch(url: &str, egress: &Egress) -> Result<Vec<u8>, Failure> {
+    runtime()?.block_on(probe::fetch_torrent(url, egress, FETCH_TIMEOUT)).map_err(|e| {
         Failure::new(Exit::Network, format!("cannot fetch {}: {e}", clean(url)))
             .hint("check the address; or download the .torrent file with a browser and give that")
     })

@@ -1,7 +1,7 @@
 //! A stream to a peer: by whichever transport comes about first.
 
 use super::transports::{HEAD_START, Transport};
-use crate::network::{Source, connect_tcp};
+use crate::network::Binding;
 use crate::stream::PeerStream;
 use crate::utp::Hubs;
 use std::io;
@@ -20,8 +20,8 @@ const REFUSED_PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy)]
 pub(super) struct Route<'a> {
     pub(super) addr: SocketAddr,
-    /// From where to connect, by TCP.
-    pub(super) from: Option<&'a Source>,
+    /// From where to connect by TCP, or by way of whom.
+    pub(super) binding: &'a Binding,
     pub(super) hubs: Option<&'a Hubs>,
 }
 
@@ -81,8 +81,8 @@ async fn by(route: Route<'_>, transport: Transport) -> io::Result<(PeerStream, T
     Ok((stream, transport))
 }
 
-async fn tcp(Route { addr, from, .. }: Route<'_>) -> io::Result<PeerStream> {
-    let stream = connect_tcp(addr, from).await?;
+async fn tcp(Route { addr, binding, .. }: Route<'_>) -> io::Result<PeerStream> {
+    let stream = binding.connect(addr).await?;
     stream.set_nodelay(true)?;
     Ok(stream.into())
 }

@@ -3,7 +3,7 @@
 use super::connect::{Route, connect};
 use super::transports::Transport;
 use crate::greet::{HANDSHAKE_TIMEOUT, read_handshake};
-use crate::network::Source;
+use crate::network::Binding;
 use crate::stream::PeerStream;
 use crate::tracker::unguessable;
 use crate::utp::Hubs;
@@ -12,6 +12,7 @@ use samara_wire::mse::{Attempt, Initiator, Policy, Progress};
 use samara_wire::peer::handshake::Handshake;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::time::timeout;
 
 /// Read at a time while encryption is negotiated, in bytes.
@@ -20,8 +21,8 @@ const READ: usize = 1024;
 /// Whom to meet, and how.
 pub(crate) struct Destination<'a> {
     pub(crate) addr: SocketAddr,
-    /// From where to connect, by TCP.
-    pub(crate) from: Option<Source>,
+    /// From where to connect by TCP, or by way of whom.
+    pub(crate) binding: Arc<Binding>,
     /// What may carry the stream, in the order in which it is tried.
     pub(crate) transports: Vec<Transport>,
     /// What uTP goes by.
@@ -59,7 +60,7 @@ pub(crate) async fn meet(
     meant: impl Fn(&WireHash) -> bool,
 ) -> Result<(PeerStream, Handshake, Worked), MeetError> {
     let mut outcome = io::ErrorKind::Unsupported.into();
-    let route = Route { addr: to.addr, from: to.from.as_ref(), hubs: to.hubs };
+    let route = Route { addr: to.addr, binding: &to.binding, hubs: to.hubs };
     let mut transports = to.transports.clone();
     let tries = to.attempts.len().max(transports.len());
     for &attempt in to.attempts.iter().cycle().take(tries) {
@@ -83,11 +84,11 @@ pub(crate) async fn meet(
 
 impl Destination<'_> {
     /// A peer for which no settings of a session count.
-    pub(crate) fn anyhow(addr: SocketAddr, from: Option<Source>) -> Self {
+    pub(crate) fn anyhow(addr: SocketAddr, binding: Arc<Binding>) -> Self {
         let policy = Policy::default();
         Self {
             addr,
-            from,
+            binding,
             transports: vec![Transport::Tcp],
             hubs: None,
             policy,

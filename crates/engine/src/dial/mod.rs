@@ -87,11 +87,11 @@ async fn dial_by(
     // The semaphore lives as long as the session and is never closed.
     let half_open = shared.half_open.acquire().await.map_err(io::Error::other)?;
     let place = shared.place(addr.ip()).map_err(io::Error::other)?;
-    let from = shared.network.binding().source_for(addr)?.cloned();
+    let binding = shared.network.binding();
     let policy = shared.config.encryption;
-    let known = shared.manners.attempts(policy, addr);
-    let to =
-        Destination { addr, from, transports, hubs: Some(&shared.hubs), policy, attempts: known };
+    let attempts = shared.manners.attempts(policy, addr);
+    let hubs = Some(&shared.hubs);
+    let to = Destination { addr, binding, transports, hubs, policy, attempts };
     let (stream, theirs, worked) = meet(&to, ours, meant).await.map_err(io::Error::other)?;
     tracing::debug!(%addr, ?worked, "met");
     shared.manners.note(policy, addr, worked.attempt);

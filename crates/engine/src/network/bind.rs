@@ -1,6 +1,7 @@
 //! What the user chose of the network.
 
 use super::Binding;
+use samara_wire::proxy::ProxyUrl;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -17,6 +18,15 @@ pub enum Bind {
     Interface(String),
 }
 
+/// How packets leave this machine. `Default`: as the system likes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Egress {
+    /// From these addresses and interfaces alone. Empty: all.
+    pub bind: Vec<Bind>,
+    /// By way of this proxy alone.
+    pub proxy: Option<ProxyUrl>,
+}
+
 /// Why a text says nothing about the network.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{0}` is neither an IP address nor the name of a network interface")]
@@ -26,7 +36,7 @@ impl Bind {
     /// The addresses that `chosen` means now.
     #[must_use]
     pub fn addresses(chosen: &[Self]) -> Vec<IpAddr> {
-        Binding::now(chosen).sources().iter().map(|source| source.ip).collect()
+        Binding::at(chosen, None).sources().iter().map(|source| source.ip).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the user's choice means as things stand: the addresses and devices that sockets are opened at.
 
-use super::Bind;
+use super::proxy::Proxy;
+use super::{Bind, Egress};
 use if_addrs::{IfOperStatus, Interface};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
@@ -95,20 +96,28 @@ pub(crate) async fn connect_tcp(addr: SocketAddr, from: Option<&Source>) -> io::
     TcpSocket::from_std_stream(socket.into()).connect(addr).await
 }
 
-/// From where sockets may send.
+/// From where sockets may send, and to whom.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Binding {
     chosen: Vec<Bind>,
     sources: Vec<Source>,
+    /// If there is one, all sockets lead to it.
+    proxy: Option<Arc<Proxy>>,
 }
 
 impl Binding {
-    /// What `chosen` means now.
-    pub(crate) fn now(chosen: &[Bind]) -> Self {
+    /// What `egress` means now.
+    pub(crate) fn now(egress: &Egress) -> Self {
+        let proxy = egress.proxy.clone().map(|url| Arc::new(Proxy::new(url)));
+        Self::at(&egress.bind, proxy)
+    }
+
+    /// What `chosen` means now, by way of `proxy`.
+    pub(super) fn at(chosen: &[Bind], proxy: Option<Arc<Proxy>>) -> Self {
         let names_one = chosen.iter().any(|bind| matches!(bind, Bind::Interface(_)));
         // Who cannot see the interfaces finds none of them, and nothing is sent.
         let interfaces = names_one.then(|| if_addrs::get_if_addrs().unwrap_or_default());
-        Self::of(chosen, &interfaces.unwrap_or_default())
+        Self { proxy, ..Self::of(chosen, &interfaces.unwrap_or_default()) }
     }
 
     /// What `chosen` means where these are the interfaces.
@@ -125,21 +134,36 @@ impl Binding {
                 }
             }
         }
-        Self { chosen: chosen.to_vec(), sources }
+        Self { chosen: chosen.to_vec(), sources, proxy: None }
+    }
+
+    /// The same by way of `proxy`.
+    pub(super) fn by(self, proxy: Option<Arc<Proxy>>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    /// What everything goes through, if anything. Then there are no [`Binding::sources`] for others.
+    pub(crate) fn proxy(&self) -> Option<&Arc<Proxy>> {
+        self.proxy.as_ref()
     }
 
     /// Whether sockets may not be opened just anywhere.
     pub(crate) fn is_restricted(&self) -> bool {
-        !self.chosen.is_empty()
+        !self.chosen.is_empty() || self.proxy.is_some()
     }
 
     /// Whether nothing can be sent at all: what the user chose is not there.
     pub(crate) fn is_away(&self) -> bool {
-        self.is_restricted() && self.sources.is_empty()
+        !self.chosen.is_empty() && self.sources.is_empty()
     }
 
-    /// Where sockets may be opened. Empty: anywhere, unless [`Binding::is_away`].
+    /// Where sockets may be opened. Empty: anywhere, unless [`Binding::is_restricted`].
     pub(crate) fn sources(&self) -> &[Source] {
+        if self.proxy.is_some() { &[] } else { &self.sources }
+    }
+
+    /// Where sockets to the proxy may be opened. Empty: anywhere, unless [`Binding::is_away`].
+    pub(crate) fn sources_to_proxy(&self) -> &[Source] {
         &self.sources
     }
 
@@ -151,11 +175,24 @@ impl Binding {
 
     /// The same by family.
     pub(crate) fn source_of(&self, v4: bool) -> Result<Option<&Source>, NoAddress> {
-        if !self.is_restricted() {
+        if self.proxy.is_some() { Err(NoAddress::Proxy) } else { self.source_to_proxy(v4) }
+    }
+
+    /// From where to send to the proxy.
+    pub(super) fn source_to_proxy(&self, v4: bool) -> Result<Option<&Source>, NoAddress> {
+        if self.chosen.is_empty() {
             return Ok(None);
         }
         let same = self.sources.iter().find(|source| source.ip.is_ipv4() == v4);
-        same.map(Some).ok_or_else(|| NoAddress(self.to_string()))
+        same.map(Some).ok_or_else(|| NoAddress::Away(self.to_string()))
+    }
+
+    /// Opens a stream to `addr`: straight, or through the proxy. The caller bounds the time.
+    pub(crate) async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+        match &self.proxy {
+            Some(proxy) => proxy.connect(addr.into(), self).await.map_err(io::Error::other),
+            None => connect_tcp(addr, self.source_for(addr)?).await,
+        }
     }
 
     /// Whether sockets of this family may be opened.
@@ -174,10 +211,16 @@ impl fmt::Display for Binding {
     }
 }
 
-/// No address of that family may be used.
+/// Nothing may be sent in that way.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("no address to send from: {0} is away, or has none of that family")]
-pub(crate) struct NoAddress(String);
+pub(crate) enum NoAddress {
+    /// No address of that family may be used.
+    #[error("no address to send from: {0} is away, or has none of that family")]
+    Away(String),
+    /// It would pass beside the proxy.
+    #[error("nothing is sent beside the proxy")]
+    Proxy,
+}
 
 impl From<NoAddress> for io::Error {
     fn from(error: NoAddress) -> Self {
@@ -243,6 +286,20 @@ mod tests {
         assert_eq!(source(&back, "[2001:db8::9]:9"), Ok(Some("2001:db8::2".parse().unwrap())));
         let device = back.sources()[0].device.as_ref().unwrap();
         assert_eq!((&*device.name, device.index), ("if4", 4));
+    }
+
+    #[test]
+    fn with_a_proxy_there_is_no_other_way() {
+        let egress = Egress {
+            bind: vec!["127.0.0.1".parse().unwrap()],
+            proxy: Some("socks5://127.0.0.1:9".parse().unwrap()),
+        };
+        let binding = Binding::now(&egress);
+        assert!(binding.is_restricted() && !binding.is_away() && binding.sources().is_empty());
+        assert_eq!(source(&binding, "192.0.2.1:9"), Err(NoAddress::Proxy));
+        assert!(!binding.has_family(true) && !binding.has_family(false));
+        assert!(binding.source_to_proxy(true).unwrap().is_some());
+        assert!(binding.source_to_proxy(false).is_err());
     }
 
     #[test]

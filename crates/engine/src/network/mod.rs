@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `bind` | what the user chose: addresses, interfaces |
 //! | `binding` | what that means now: the addresses and devices that sockets are opened at |
+//! | `proxy` | what everything goes through, if the user wants that |
 //! | `routes` | the gateways |
 //! | `alarm` | tells that something has changed, where the system does |
 //! | `watch` | looks again and again, and tells who wants to know |
@@ -13,15 +14,20 @@
 //! where the system allows it (Linux, Apple's), so that not even a wrong route leads elsewhere, and to an address of it besides.
 //! The one exception are look-ups of names, which the system's resolver does in its own way; while the
 //! interface is away none are made.
+//!
+//! **With a proxy** the [`Binding`] has no address for anybody but the proxy's own dialler: who does not know of proxies gets an
+//! error. Names are left to the proxy; its own name is looked up by the system.
 
 mod alarm;
 mod bind;
 mod binding;
+mod proxy;
 mod routes;
 mod watch;
 
-pub use bind::{Bind, BindError};
+pub use bind::{Bind, BindError, Egress};
 pub(crate) use binding::{Binding, Source, connect_tcp};
+pub(crate) use proxy::Proxy;
 #[cfg(test)]
 pub(crate) use routes::Gateway;
 pub(crate) use routes::guess;

@@ -1,9 +1,10 @@
 //! Looks at the interfaces and gateways, again when something changes, and tells who wants to know.
 
-use super::Bind;
 use super::alarm::Alarm;
 use super::binding::Binding;
+use super::proxy::Proxy;
 use super::routes::{self, Gateway};
+use super::{Bind, Egress};
 use crate::shard::ShardEnv;
 use if_addrs::{IfAddr, Interface};
 use std::net::IpAddr;
@@ -68,18 +69,20 @@ pub(crate) struct Situation {
 /// What is known of the network, kept up to date by [`run`].
 pub(crate) struct Network {
     chosen: Vec<Bind>,
+    proxy: Option<Arc<Proxy>>,
     situation: watch::Sender<Arc<Situation>>,
 }
 
 impl Network {
     /// Interfaces are looked at once if the user named one; else that has time until [`run`].
-    pub(crate) fn new(chosen: &[Bind]) -> Self {
-        let binding = Arc::new(Binding::now(chosen));
+    pub(crate) fn new(egress: &Egress) -> Self {
+        let binding = Binding::now(egress);
         if binding.is_away() {
             tell(&Binding::default(), &binding);
         }
-        let situation = Arc::new(Situation { binding, ..Situation::default() });
-        Self { chosen: chosen.to_vec(), situation: watch::Sender::new(situation) }
+        let (chosen, proxy) = (egress.bind.clone(), binding.proxy().cloned());
+        let situation = Situation { binding: Arc::new(binding), ..Situation::default() };
+        Self { chosen, proxy, situation: watch::Sender::new(Arc::new(situation)) }
     }
 
     /// Whether the session is bound to an interface, whose addresses may come and go.
@@ -100,10 +103,10 @@ impl Network {
     }
 
     async fn look(&self) {
-        let chosen = self.chosen.clone();
+        let (chosen, proxy) = (self.chosen.clone(), self.proxy.clone());
         let look = move || {
             let interfaces = if_addrs::get_if_addrs()?;
-            let binding = Arc::new(Binding::of(&chosen, &interfaces));
+            let binding = Arc::new(Binding::of(&chosen, &interfaces).by(proxy));
             let gateways = routes::gateways(&interfaces);
             std::io::Result::Ok(Situation { interfaces, gateways, binding })
         };

@@ -5,7 +5,7 @@
 
 use super::{ProbeError, READ};
 use crate::dial::{Destination, MeetError, meet};
-use crate::network::{Bind, Binding};
+use crate::network::{Binding, Egress};
 use crate::stream::PeerStream;
 use samara_disk::PieceHasher;
 use samara_wire::bitfield::Bitfield;
@@ -26,8 +26,7 @@ const PIPELINE: usize = 32;
 /// Peers asked for a piece at the same time.
 const PEERS_AT_ONCE: usize = 8;
 
-/// Fetches one piece from whichever of `peers` gives it first, and verifies it. Connects from the addresses and interfaces in
-/// `bind` alone, if there are any.
+/// Fetches one piece from whichever of `peers` gives it first, and verifies it. Connects as `egress` has it.
 ///
 /// # Errors
 /// If the piece does not exist, or none of the peers gives it in time.
@@ -35,10 +34,10 @@ pub async fn fetch_piece(
     peers: &[SocketAddr],
     info: &Info,
     piece: PieceIndex,
-    bind: &[Bind],
+    egress: &Egress,
     timeout: Duration,
 ) -> Result<Vec<u8>, ProbeError> {
-    let binding = Arc::new(Binding::now(bind));
+    let binding = Arc::new(Binding::now(egress));
     let len = info.layout().len_of(piece);
     if len == 0 {
         let count = info.layout().count();
@@ -54,7 +53,7 @@ pub async fn fetch_piece(
             for addr in waiting.by_ref().take(PEERS_AT_ONCE.saturating_sub(running.len())) {
                 let (info, binding) = (info.clone(), Arc::clone(&binding));
                 running.spawn(async move {
-                    from_peer(addr, &info, piece, &binding)
+                    from_peer(addr, &info, piece, binding)
                         .await
                         .map_err(|e| ProbeError(format!("{addr}: {e}")))
                 });
@@ -74,7 +73,7 @@ async fn from_peer(
     addr: SocketAddr,
     info: &Info,
     piece: PieceIndex,
-    binding: &Binding,
+    binding: Arc<Binding>,
 ) -> Result<Vec<u8>, ProbeError> {
     let layout = info.layout();
     let expected = info.piece_hash(piece);
@@ -157,16 +156,14 @@ struct Conversation {
 impl Conversation {
     async fn open(
         addr: SocketAddr,
-        binding: &Binding,
+        binding: Arc<Binding>,
         hash: WireHash,
         pieces: u32,
     ) -> Result<Self, ProbeError> {
-        let from = binding.source_for(addr).map_err(|e| ProbeError(e.to_string()))?;
         let reserved = Reserved::default();
         let ours =
             Handshake { reserved, info_hash: hash, peer_id: crate::session::random_peer_id() };
-        let met =
-            meet(&Destination::anyhow(addr, from.cloned()), &ours, |named| *named == hash).await;
+        let met = meet(&Destination::anyhow(addr, binding), &ours, |named| *named == hash).await;
         let (stream, ..) = met.map_err(|error| match error {
             MeetError::Handshake(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => ProbeError(
                 "the peer hung up instead of shaking hands: it may not have this torrent".into(),

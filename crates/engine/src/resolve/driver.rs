@@ -8,6 +8,7 @@ use super::work::{Fetched, Wish, Work};
 use super::{ResolveConfig, ResolveError, ResolveStatus, cache};
 use crate::discovery::{Found, Seeker, Seeking};
 use crate::greet::Incoming;
+use crate::network::Binding;
 use crate::shard::ShardEnv;
 use crate::tracker::{Announced, TrackerError, unguessable};
 use samara_swarm::Announce;
@@ -98,8 +99,8 @@ impl Driver {
         announcer.set_hungry(true);
         announcer.start(now);
         let mut errands = JoinSet::new();
-        let hints = magnet.peers.clone();
-        errands.spawn_local(async move { Arrival::Peers(look_up(&hints).await) });
+        let (hints, binding) = (magnet.peers.clone(), env.shared.network.binding());
+        errands.spawn_local(async move { Arrival::Peers(look_up(&hints, &binding).await) });
         let (tell, told) = mpsc::channel(MAX_CONNECTIONS);
         let mut links = Links::new(Rc::clone(&env), magnet.hashes, tell);
         let given = config.peers.iter().take(MAX_GIVEN_PEERS).copied();
@@ -392,12 +393,16 @@ pub(super) fn tiers(magnet: &Magnet) -> Vec<Vec<String>> {
     magnet.trackers.iter().map(|url| vec![url.clone()]).collect()
 }
 
-/// The addresses of the peers that a link names.
-pub(super) async fn look_up(hints: &[PeerHint]) -> Vec<SocketAddr> {
+/// The addresses of the peers that a link names. With a proxy only those that are written down: names are the proxy's to resolve.
+pub(super) async fn look_up(hints: &[PeerHint], binding: &Binding) -> Vec<SocketAddr> {
     let mut found = Vec::new();
     for hint in hints {
         if let Ok(ip) = hint.host.parse() {
             found.push(SocketAddr::new(ip, hint.port));
+            continue;
+        }
+        if binding.proxy().is_some() || binding.is_away() {
+            tracing::debug!(peer = %hint, "names are not looked up here");
             continue;
         }
         let addrs = tokio::net::lookup_host((hint.host.as_str(), hint.port));

@@ -23,7 +23,8 @@ pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
     };
     if let Some(info) = kept.as_ref().filter(|info| !lacks_layers(info, config.layers)) {
         // Nobody was met, so that those whom the link names are still to be tried.
-        let looked_up = tokio::time::timeout(LOOK_UP, look_up(&magnet.peers)).await;
+        let binding = env.shared.network.binding();
+        let looked_up = tokio::time::timeout(LOOK_UP, look_up(&magnet.peers, &binding)).await;
         let peers = looked_up.unwrap_or_default();
         let _ = outcome.send(Ok(resolved(&magnet, info.clone(), peers, true)));
         return;

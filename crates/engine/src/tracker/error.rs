@@ -51,6 +51,9 @@ pub enum TrackerFault {
     /// What the user bound the session to is not there.
     #[error("not asked: {0} is away")]
     Away(String),
+    /// Nothing came of it by way of the proxy, and there is no other way.
+    #[error("through the proxy: {0}")]
+    Proxy(String),
     /// Nobody listens there.
     #[error("connection refused: nothing listens there")]
     Refused,
@@ -126,6 +129,7 @@ impl TrackerFault {
 const fn hint(status: u16) -> &'static str {
     match status {
         401 | 403 => " (access denied)",
+        407 => " (the proxy wants a user and a password, or others)",
         404 | 410 => " (nothing at this address)",
         429 => " (too many requests)",
         500.. => " (the server is in trouble)",

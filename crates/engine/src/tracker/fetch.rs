@@ -3,7 +3,7 @@
 use super::body::BodyLimit;
 use super::http::{Http, Origin};
 use super::{TrackerClient, TrackerError, TrackerFault, host_of, unguessable};
-use crate::network::{Bind, Binding};
+use crate::network::{Binding, Egress};
 use crate::probe::ProbeError;
 use reqwest::Url;
 use samara_wire::id::{PeerId, WireHash};
@@ -22,8 +22,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The port a tracker is told by who only asks: the first of the range BitTorrent has always used.
 const ASKING_PORT: u16 = 6881;
 
-/// Fetches a `.torrent` by HTTP(S): at most 32 MiB, bounded redirects. Needs a tokio runtime. Connects from the addresses and
-/// interfaces in `bind` alone, if there are any.
+/// Fetches a `.torrent` by HTTP(S): at most 32 MiB, bounded redirects. Needs a tokio runtime. Connects as `egress` has it.
 ///
 /// The URL is the user's, so it may lead to this machine; but a redirect from elsewhere may not.
 ///
@@ -31,7 +30,7 @@ const ASKING_PORT: u16 = 6881;
 /// If the server cannot be reached within `timeout`, or does not answer with a file of that size.
 pub async fn fetch_torrent(
     url: &str,
-    bind: &[Bind],
+    egress: &Egress,
     timeout: Duration,
 ) -> Result<Vec<u8>, ProbeError> {
     let parsed = Url::parse(url.trim()).ok();
@@ -39,7 +38,7 @@ pub async fn fetch_torrent(
         return Err(ProbeError(format!("{url} is not an http or https address")));
     };
     let host = host_of(&parsed);
-    let binding = Binding::now(bind);
+    let binding = Binding::now(egress);
     if binding.is_away() {
         let fault = TrackerFault::Away(binding.to_string());
         return Err(ProbeError(TrackerError::new(host, fault).to_string()));
@@ -67,12 +66,12 @@ pub async fn fetch_torrent(
 }
 
 /// Asks every tracker once, all at the same time; answers in the order of the metainfo, with the URL. Needs a tokio
-/// runtime. Sends from the addresses and interfaces in `bind` alone, if there are any.
+/// runtime. Sends as `egress` has it.
 ///
 /// Trackers that answer are told at once that we stop, so that they send nobody to where nobody listens.
 pub async fn announce_all(
     metainfo: &Metainfo,
-    bind: &[Bind],
+    egress: &Egress,
     timeout: Duration,
 ) -> Vec<(String, Result<AnnounceResponse, String>)> {
     let request = AnnounceRequest {
@@ -88,7 +87,7 @@ pub async fn announce_all(
         tracker_id: None,
     };
     let urls = metainfo.trackers.iter().flatten().cloned().collect();
-    ask_all(urls, request, TrackerClient::new(bind), timeout).await
+    ask_all(urls, request, TrackerClient::new(egress), timeout).await
 }
 
 async fn ask_all(
@@ -132,13 +131,13 @@ async fn ask(
 
 /// Asks each tracker what it knows of its torrents, all trackers at the same time; answers in the order of
 /// `questions`, of each torrent in the order asked, `None` where the tracker says nothing of it. Announces nothing.
-/// Needs a tokio runtime. Sends from the addresses and interfaces in `bind` alone, if there are any.
+/// Needs a tokio runtime. Sends as `egress` has it.
 pub async fn scrape_all(
     questions: Vec<(String, Vec<WireHash>)>,
-    bind: &[Bind],
+    egress: &Egress,
     timeout: Duration,
 ) -> Vec<Result<Vec<Option<ScrapeStats>>, String>> {
-    let client = TrackerClient::new(bind);
+    let client = TrackerClient::new(egress);
     let ended = Err("the request ended unexpectedly".to_owned());
     let mut answers = vec![ended; questions.len()];
     let mut asked = JoinSet::new();

@@ -14,7 +14,9 @@
 //!
 //! **Connections** are kept open when an answer has come, for whichever torrent announces to that host next.
 //!
-//! **Proxies** named in the environment are not used; a proxy would be a setting of the session.
+//! **Proxies** named in the environment are not used. With the user's proxy there is one lane, which leads to it and resolves no
+//! name but the proxy's own. Where the proxy's other end connects to is not ours to see, so the guard against local addresses
+//! looks at those that are written in URLs.
 
 use super::address::is_local;
 use super::body::{self, BodyLimit};
@@ -22,9 +24,10 @@ use super::error::TrackerFault;
 use super::families::family_of;
 use super::names::Names;
 use super::resolver::{ResolveError, Resolver};
-use crate::network::{Binding, Source};
+use crate::network::{Binding, Proxy, Source};
 use reqwest::header::{ACCEPT_ENCODING, LOCATION};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
+use samara_wire::proxy::{ProxyUrl, Target};
 use samara_wire::tracker::udp::Family;
 use std::error::Error;
 use std::io;
@@ -99,7 +102,11 @@ impl Http {
         for _ in 0..=MAX_REDIRECTS {
             let local_ok = may_be_local(&url, origin, was_in_the_world);
             let response = self.hop(&url, local_ok, family).await?;
-            let went_local = response.remote_addr().is_some_and(|addr| is_local(addr.ip()));
+            let reached = match self.binding.proxy() {
+                Some(_) => literal_address(&url),
+                None => response.remote_addr().map(|addr| addr.ip()),
+            };
+            let went_local = reached.is_some_and(is_local);
             if went_local && !local_ok {
                 return Err(TrackerFault::Local);
             }
@@ -120,15 +127,16 @@ impl Http {
         local_ok: bool,
         family: Option<Family>,
     ) -> Result<Response, TrackerFault> {
-        let literal = literal_address(url);
+        let (literal, proxy) = (literal_address(url), self.binding.proxy());
         if !local_ok && literal.is_some_and(is_local) {
             return Err(TrackerFault::Local);
         }
         let mut fault = TrackerFault::Lookup;
         let lanes = self.lanes(url.scheme() == "https").await?;
         for lane in lanes.iter().filter(|lane| lane.serves(family)) {
-            let other_family =
-                |from: &Source| literal.is_some_and(|to| to.is_ipv4() != from.ip.is_ipv4());
+            let other_family = |from: &Source| {
+                proxy.is_none() && literal.is_some_and(|to| to.is_ipv4() != from.ip.is_ipv4())
+            };
             if lane.source.as_ref().is_some_and(other_family) {
                 continue;
             }
@@ -138,7 +146,13 @@ impl Http {
                 Err(error) => fault = fault_of(&error),
             }
         }
-        Err(fault)
+        // Nobody but the proxy was connected to, so it is the proxy that does not answer.
+        match (proxy, fault) {
+            (Some(proxy), fault) if fault.is_silence() => {
+                Err(TrackerFault::Proxy(format!("{}: {fault}", proxy.url())))
+            }
+            (_, fault) => Err(fault),
+        }
     }
 
     async fn lanes(&self, secure: bool) -> Result<&[Lane], TrackerFault> {
@@ -159,12 +173,40 @@ impl Lane {
     fn all(binding: &Binding, names: &Arc<Names>, secure: bool) -> Result<Vec<Self>, TrackerFault> {
         let tls = tls_config(secure).map_err(|error| TrackerFault::Tls(error.to_string()))?;
         let of = |source: &Source| (Some(source.clone()), Some(family_of(source.ip)));
+        if let Some(proxy) = binding.proxy() {
+            return Self::to_proxy(proxy, binding, names, &tls);
+        }
         let kinds: Vec<_> = match binding.is_restricted() {
             false => vec![(None, None), (None, Some(Family::V4)), (None, Some(Family::V6))],
             true => binding.sources().iter().map(of).collect(),
         };
         let make = |(source, family)| Self::new(source, family, names, &tls);
         let lanes: Result<_, _> = kinds.into_iter().map(make).collect();
+        lanes.map_err(|error| fault_of(&error))
+    }
+
+    /// A lane to the proxy from each address that may be used, or from any.
+    fn to_proxy(
+        proxy: &Proxy,
+        binding: &Binding,
+        names: &Arc<Names>,
+        tls: &rustls::ClientConfig,
+    ) -> Result<Vec<Self>, TrackerFault> {
+        let sources = binding.sources_to_proxy().iter().cloned().map(Some);
+        let sources: Vec<_> = if sources.len() == 0 { vec![None] } else { sources.collect() };
+        let make = |source: Option<Source>| {
+            let only = match &proxy.url().at {
+                Target::Name(name, _) => name.clone(),
+                Target::Address(_) => String::new(),
+            };
+            let v4 = source.as_ref().map(|source| source.ip.is_ipv4());
+            let resolver = Resolver { names: names.clone(), v4, local: true, only: Some(only) };
+            let client = bound(builder(tls), source.as_ref()).dns_resolver(resolver);
+            let client = client.proxy(all_through(proxy.url())?).build()?;
+            // What is local to the proxy is not known here.
+            Ok(Self { source, family: None, open: client.clone(), guarded: client })
+        };
+        let lanes: Result<_, _> = sources.into_iter().map(make).collect();
         lanes.map_err(|error| fault_of(&error))
     }
 
@@ -181,22 +223,34 @@ impl Lane {
     ) -> Result<Self, reqwest::Error> {
         let client = |local| {
             let v4 = family.map(|family| family == Family::V4);
-            let resolver = Resolver { names: names.clone(), v4, local };
-            bound(Client::builder(), source.as_ref())
-                .user_agent(USER_AGENT)
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .referer(false)
-                .http1_only()
-                .dns_resolver(resolver)
-                .pool_max_idle_per_host(IDLE_PER_HOST)
-                .pool_idle_timeout(IDLE_TIME)
-                .tls_backend_preconfigured(tls.clone())
-                .build()
+            let resolver = Resolver { names: names.clone(), v4, local, only: None };
+            bound(builder(tls), source.as_ref()).dns_resolver(resolver).no_proxy().build()
         };
         let (open, guarded) = (client(true)?, client(false)?);
         Ok(Self { source, family, open, guarded })
     }
+}
+
+/// What all clients have in common.
+fn builder(tls: &rustls::ClientConfig) -> ClientBuilder {
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .http1_only()
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_idle_timeout(IDLE_TIME)
+        .tls_backend_preconfigured(tls.clone())
+}
+
+/// Everything through the proxy, which resolves all names.
+fn all_through(proxy: &ProxyUrl) -> Result<reqwest::Proxy, reqwest::Error> {
+    let scheme = if proxy.scheme.carries_datagrams() { "socks5h" } else { "http" };
+    let through = reqwest::Proxy::all(format!("{scheme}://{}", proxy.at))?;
+    Ok(match &proxy.credentials {
+        Some(credentials) => through.basic_auth(credentials.user(), credentials.password()),
+        None => through,
+    })
 }
 
 /// Has a client connect from `source` alone.

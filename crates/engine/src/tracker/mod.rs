@@ -32,7 +32,7 @@ pub(crate) use address::is_local;
 pub(crate) use ask::{Announced, Other};
 pub use error::{TrackerError, TrackerFault};
 
-use crate::network::{Bind, Binding};
+use crate::network::{Binding, Egress};
 use families::{Avoided, BOTH, family_of};
 use gate::{Gate, Outcome, Turn, Urgency};
 use http::{Answer, Http, Origin};
@@ -69,11 +69,11 @@ struct Inner {
 }
 
 impl TrackerClient {
-    /// A client that sends from the addresses and interfaces in `bind` alone, as they are now: an address family of which there is
-    /// none is not used. Empty: the system chooses.
+    /// A client that sends as `egress` has it, from the addresses that there are now: an address family of which there is none is
+    /// not used. With a proxy that resolves names and chooses families.
     #[must_use]
-    pub fn new(bind: &[Bind]) -> Self {
-        Self::with_gate(Arc::new(Binding::now(bind)), Gate::new())
+    pub fn new(egress: &Egress) -> Self {
+        Self::with_gate(Arc::new(Binding::now(egress)), Gate::new())
     }
 
     /// A client that shares its limits with others.
@@ -164,6 +164,10 @@ impl Inner {
 
     /// The families over which the host of `url` can be asked, at least one.
     async fn families(&self, url: &Url) -> Result<Vec<Family>, TrackerFault> {
+        if self.binding.proxy().is_some() {
+            // There is one way, whatever it is at the proxy's other end.
+            return Ok(vec![Family::V4]);
+        }
         let addrs = self.names.lookup(url.host_str().unwrap_or_default()).await;
         let may = |family: &Family| {
             self.binding.has_family(*family == Family::V4)
@@ -179,6 +183,9 @@ impl Inner {
         url: &Url,
         family: Option<Family>,
     ) -> Result<Vec<SocketAddr>, TrackerFault> {
+        if self.binding.proxy().is_some() {
+            return Err(TrackerFault::Proxy("UDP trackers are not asked through proxies".into()));
+        }
         let families = self.families(url).await?;
         let usable = |ip: &IpAddr| {
             let of = family_of(*ip);

@@ -15,6 +15,8 @@ pub(super) struct Resolver {
     pub(super) v4: Option<bool>,
     /// Whether addresses of this machine and its network are given.
     pub(super) local: bool,
+    /// The one name that is looked up, if not all are.
+    pub(super) only: Option<String>,
 }
 
 /// Why a name was not resolved. Found again in the error that reqwest gives.
@@ -39,6 +41,9 @@ impl std::error::Error for ResolveError {}
 
 impl Resolver {
     async fn lookup(&self, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+        if self.only.as_ref().is_some_and(|only| !only.eq_ignore_ascii_case(name)) {
+            return Err(ResolveError::Unknown);
+        }
         let found = self.names.lookup(name).await;
         choose(found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect(), self.v4, self.local)
     }

@@ -1,6 +1,7 @@
 //! Announces against servers that misbehave in every way we know.
 
 use super::*;
+use crate::Egress;
 use crate::probe::fetch_torrent;
 use samara_wire::id::{PeerId, WireHash};
 use samara_wire::tracker::AnnounceEvent;
@@ -83,7 +84,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 }
 
 async fn announce(url: &str) -> Result<AnnounceResponse, TrackerError> {
-    TrackerClient::new(&[]).announce(url, &request(), TIME).await
+    TrackerClient::new(&Egress::default()).announce(url, &request(), TIME).await
 }
 
 /// What becomes of an announce that is answered so.
@@ -217,7 +218,7 @@ async fn trackers_that_are_not_there_are_named_without_their_passkeys() {
 async fn silence_ends_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/announce", listener.local_addr().unwrap());
-    let client = TrackerClient::new(&[]);
+    let client = TrackerClient::new(&Egress::default());
     let error = client.announce(&url, &request(), Duration::from_millis(1500)).await.unwrap_err();
     assert!(error.to_string().ends_with("no answer within 1.5 s"), "{error}");
 }
@@ -225,12 +226,13 @@ async fn silence_ends_in_time() {
 #[tokio::test]
 async fn an_address_family_that_is_not_bound_is_not_used() {
     let (addr, _) = serve(|_| ok("", b"d5:peers0:e")).await;
-    let client = TrackerClient::new(&["::1".parse().unwrap()]);
+    let client = TrackerClient::new(&Egress { bind: vec!["::1".parse().unwrap()], proxy: None });
     for url in [format!("http://{addr}/announce"), format!("udp://{addr}")] {
         let error = client.announce(&url, &request(), TIME).await.unwrap_err();
         assert_eq!(*error.fault(), TrackerFault::Lookup);
     }
-    let client = TrackerClient::new(&["127.0.0.1".parse().unwrap()]);
+    let client =
+        TrackerClient::new(&Egress { bind: vec!["127.0.0.1".parse().unwrap()], proxy: None });
     client.announce(&format!("http://{addr}/announce"), &request(), TIME).await.unwrap();
 }
 
@@ -246,7 +248,7 @@ async fn torrents_are_fetched_and_web_pages_are_not() {
     })
     .await;
     let fetch = async |path: &str| {
-        fetch_torrent(&format!("http://{addr}{path}"), &[], TIME)
+        fetch_torrent(&format!("http://{addr}{path}"), &Egress::default(), TIME)
             .await
             .map_err(|error| error.to_string())
     };
@@ -261,7 +263,7 @@ async fn torrents_are_fetched_and_web_pages_are_not() {
         let error = fetch(path).await.unwrap_err();
         assert!(error.contains(words) && error.contains(&addr.to_string()), "{error}");
     }
-    let error = fetch_torrent("file:///etc/passwd", &[], TIME).await.unwrap_err();
+    let error = fetch_torrent("file:///etc/passwd", &Egress::default(), TIME).await.unwrap_err();
     assert!(error.to_string().contains("not an http"));
 }
 
@@ -317,7 +319,7 @@ async fn a_udp_tracker_is_asked_and_its_connection_id_used_again() {
         honest(request)
     })
     .await;
-    let client = TrackerClient::new(&[]);
+    let client = TrackerClient::new(&Egress::default());
     let url = format!("udp://{addr}/announce?k=1");
     for _ in 0..3 {
         let answer = client.announce(&url, &request(), TIME).await.unwrap();
@@ -347,7 +349,7 @@ async fn lost_datagrams_are_sent_again_and_strangers_answers_ignored() {
         (_, request) => honest(request),
     })
     .await;
-    let client = TrackerClient::new(&[]);
+    let client = TrackerClient::new(&Egress::default());
     client.announce(&format!("udp://{addr}/announce?k=1"), &request(), TIME).await.unwrap();
 }
 
@@ -364,7 +366,7 @@ async fn a_restarted_udp_tracker_gets_a_new_connection() {
         (_, request) => honest(request),
     })
     .await;
-    let client = TrackerClient::new(&[]);
+    let client = TrackerClient::new(&Egress::default());
     let url = format!("udp://{addr}/announce?k=1");
     client.announce(&url, &request(), TIME).await.unwrap();
     client.announce(&url, &request(), TIME).await.unwrap();
@@ -382,7 +384,7 @@ async fn a_restarted_udp_tracker_gets_a_new_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_udp_tracker_leaves_nothing_behind() {
     let silent = udp_tracker(|_, _| Vec::new()).await;
-    let client = TrackerClient::new(&[]);
+    let client = TrackerClient::new(&Egress::default());
     let url = format!("udp://{silent}");
     let error = client.announce(&url, &request(), Duration::from_secs(30)).await.unwrap_err();
     assert_eq!(*error.fault(), TrackerFault::Timeout(Duration::from_secs(30)));
@@ -412,7 +414,7 @@ async fn every_tracker_is_asked_once_and_told_that_we_stop() {
         });
     });
     let metainfo = samara_wire::metainfo::Metainfo::parse(&torrent).unwrap();
-    let answers = crate::probe::announce_all(&metainfo, &[], TIME).await;
+    let answers = crate::probe::announce_all(&metainfo, &Egress::default(), TIME).await;
     let urls: Vec<_> = answers.iter().map(|(url, _)| url.clone()).collect();
     assert_eq!(urls, metainfo.trackers.concat());
     assert_eq!(answers[0].1.as_ref().unwrap().incomplete, Some(1));
@@ -420,7 +422,8 @@ async fn every_tracker_is_asked_once_and_told_that_we_stop() {
     assert!(error.starts_with(&format!("{bad}: the tracker sent a web page")), "{error}");
     assert_eq!(answers[2].1.as_ref().unwrap().interval, Duration::from_secs(1800));
     let seed = AnnounceRequest { info_hash: metainfo.info.hashes().wire(), ..request() };
-    let after = TrackerClient::new(&[]).announce(&urls[0], &seed, TIME).await.unwrap();
+    let after =
+        TrackerClient::new(&Egress::default()).announce(&urls[0], &seed, TIME).await.unwrap();
     assert_eq!(
         (after.incomplete, after.peers),
         (Some(1), vec![]),
@@ -444,7 +447,7 @@ async fn a_connection_serves_announce_after_announce() {
             }
         }
     });
-    let client = TrackerClient::new(&[]);
+    let client = TrackerClient::new(&Egress::default());
     for _ in 0..5 {
         client.announce(&url, &request(), TIME).await.unwrap();
     }

@@ -1,6 +1,7 @@
 //! The tracker over real sockets, asked by our own client and by hand.
 
 use super::*;
+use crate::Egress;
 use crate::tracker::TrackerClient;
 use samara_wire::id::PeerId;
 use samara_wire::tracker::http::{announce_url, parse_announce, parse_scrape, scrape_url};
@@ -53,7 +54,7 @@ async fn peers_find_each_other_over_http_and_udp() {
     let server = start(TrackerServerConfig::default());
     let http = format!("http://127.0.0.1:{}/announce", server.port());
     let udp = format!("udp://127.0.0.1:{}/announce", server.port());
-    let client = TrackerClient::new(&[]);
+    let client = TrackerClient::new(&Egress::default());
     let ask = async |url: &str, request| client.announce(url, &request, TIME).await.unwrap();
     let first = ask(&http, request(1001, 0, AnnounceEvent::Started)).await;
     assert_eq!((first.complete, first.interval), (Some(1), Duration::from_secs(1800)));

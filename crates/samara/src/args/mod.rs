@@ -21,6 +21,7 @@ pub(crate) use transfers::{
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use samara_engine::wire::mse::Policy;
+use samara_engine::wire::proxy::{ProxyUrl, ProxyUrlError};
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -53,6 +54,9 @@ pub(crate) struct GlobalArgs {
     /// Log what happens on stderr; repeat for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 902)]
     pub(crate) verbose: u8,
+    /// Send everything through this proxy and nothing beside it, such as socks5://HOST:PORT; none: no proxy
+    #[arg(long, global = true, value_name = "URL", value_parser = parse_proxy, display_order = 899)]
+    pub(crate) proxy: Option<ProxyChoice>,
     /// Colours; auto follows the terminal and NO_COLOR
     #[arg(
         long,
@@ -66,6 +70,18 @@ pub(crate) struct GlobalArgs {
     /// Read options from this file, not from the user's samara.toml
     #[arg(long, global = true, value_name = "FILE", display_order = 904, value_hint = clap::ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// A proxy as typed; `None` for none, whatever the settings say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ProxyChoice(pub(crate) Option<ProxyUrl>);
+
+/// A proxy's URL, or `none`.
+pub(crate) fn parse_proxy(text: &str) -> Result<ProxyChoice, String> {
+    if text == "none" {
+        return Ok(ProxyChoice(None));
+    }
+    text.parse().map(|url| ProxyChoice(Some(url))).map_err(|error: ProxyUrlError| error.to_string())
 }
 
 /// When to use colours.

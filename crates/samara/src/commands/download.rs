@@ -11,7 +11,7 @@ use crate::signals::Signals;
 use crate::source::{self, Source};
 use samara_engine::wire::magnet::{Magnet, MagnetLink};
 use samara_engine::wire::metainfo::Metainfo;
-use samara_engine::{AddTorrent, Bind, ResolveConfig, Resolved};
+use samara_engine::{AddTorrent, Egress, ResolveConfig, Resolved};
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -21,8 +21,8 @@ use std::time::Instant;
 /// Downloads everything asked for.
 pub(crate) fn run(args: &DownloadArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
-    let bind = session::bind(&args.network.bind, &context.loaded.settings);
-    let (mut items, links) = open(&args.sources, bind, out)?;
+    let egress = &context.loaded.settings.egress(&args.network.bind);
+    let (mut items, links) = open(&args.sources, egress, out)?;
     if links.is_empty() {
         // What is wrong is said before anything is touched.
         choose(&items, &args.files)?;
@@ -33,9 +33,9 @@ pub(crate) fn run(args: &DownloadArgs, context: &Context) -> Result<Exit, Failur
     let goal = goal(args, settings);
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
-        let peers = session::resolve(&args.network.peers).await?;
+        let peers = session::resolve(&args.network.peers, settings).await?;
         let preallocate = args.preallocate || settings.preallocate;
-        let session = session::start(&args.network, settings, preallocate, out)?;
+        let session = session::start(&args.network, settings, preallocate, out).await?;
         let begun = Instant::now();
         if !links.is_empty() {
             let timeout = args.timeout.unwrap_or(resolve::USUAL_TIMEOUT);
@@ -96,12 +96,12 @@ impl From<(Magnet, Resolved)> for Item {
 /// All torrents at hand, each once, and the links whose torrents are yet to be found.
 fn open(
     sources: &[String],
-    bind: &[Bind],
+    egress: &Egress,
     out: Output,
 ) -> Result<(Vec<Item>, Vec<MagnetLink>), Failure> {
     let (mut items, mut links) = (Vec::new(), Vec::new());
     for source in sources {
-        match source::open(source, bind)? {
+        match source::open(source, egress)? {
             Source::Torrent(metainfo) => {
                 let item = Item { metainfo: *metainfo, select: Vec::new(), peers: Vec::new() };
                 push(&mut items, item, out);

@@ -104,7 +104,14 @@ mod tests {
 
     #[test]
     fn the_item_says_which_torrent_and_the_link_the_rest() {
-        let global = GlobalArgs { json: false, quiet: true, verbose: 0, color: None, config: None };
+        let global = GlobalArgs {
+            json: false,
+            quiet: true,
+            verbose: 0,
+            color: None,
+            config: None,
+            proxy: None,
+        };
         let out = Output::new(&global, ColorWhen::Never);
         let key = SecretKey::from_seed(&[7; 32]);
         let mut link = MutableMagnet::new(key.public(), Vec::new());

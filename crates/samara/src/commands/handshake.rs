@@ -14,12 +14,14 @@ use std::net::SocketAddr;
 /// Shakes hands and prints what was said.
 pub(crate) fn run(args: &HandshakeArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let metainfo = source::load(&args.source, &context.loaded.settings.bind)?;
+    let metainfo = source::load(&args.source, &context.loaded.settings.egress(&[]))?;
     let hash = metainfo.info.hashes().wire();
     let (addr, mut said) = runtime()?.block_on(async {
         let mut last = None;
-        for addr in session::resolve_one(&args.peer).await? {
-            match probe::handshake(addr, hash, &context.loaded.settings.bind, args.timeout).await {
+        for addr in session::resolve_one(&args.peer, &context.loaded.settings).await? {
+            match probe::handshake(addr, hash, &context.loaded.settings.egress(&[]), args.timeout)
+                .await
+            {
                 Ok(said) => return Ok((addr, said)),
                 Err(e) => last = Some((addr, e)),
             }

@@ -19,7 +19,7 @@ const URLS_SHOWN: usize = 8;
 /// Shows the torrent.
 pub(crate) fn run(args: &InfoArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let metainfo = source::load(&args.source, &context.loaded.settings.bind)?;
+    let metainfo = source::load(&args.source, &context.loaded.settings.egress(&[]))?;
     if out.json {
         out.object("info", as_json(&metainfo))?;
     } else {

@@ -16,8 +16,10 @@ pub(crate) fn run(args: &MagnetArgs, context: &Context) -> Result<Exit, Failure>
     }
     let out = context.out;
     // The definition requires it where there is no subcommand.
-    let metainfo =
-        source::load(args.source.as_deref().unwrap_or_default(), &context.loaded.settings.bind)?;
+    let metainfo = source::load(
+        args.source.as_deref().unwrap_or_default(),
+        &context.loaded.settings.egress(&[]),
+    )?;
     let link = link(&metainfo, args.bare);
     if out.json {
         out.object("magnet", json!({ "name": metainfo.info.name(), "link": link }))?;

@@ -13,12 +13,12 @@ use std::collections::BTreeSet;
 /// Asks every tracker and prints the peers, each once.
 pub(crate) fn run(args: &PeersArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let metainfo = source::load(&args.source, &context.loaded.settings.bind)?;
+    let metainfo = source::load(&args.source, &context.loaded.settings.egress(&[]))?;
     if metainfo.trackers.is_empty() {
         return Err(Failure::new(Exit::Network, "the torrent names no tracker"));
     }
-    let bind = &context.loaded.settings.bind;
-    let answers = runtime()?.block_on(probe::announce_all(&metainfo, bind, args.timeout));
+    let egress = &context.loaded.settings.egress(&[]);
+    let answers = runtime()?.block_on(probe::announce_all(&metainfo, egress, args.timeout));
     let mut seen = BTreeSet::new();
     let mut answered = 0u32;
     for (url, answer) in &answers {

@@ -17,8 +17,8 @@ use std::time::Instant;
 /// Fetches the piece and writes it.
 pub(crate) fn run(args: &PieceArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let bind = &context.loaded.settings.bind;
-    let metainfo = source::load(&args.source, bind)?;
+    let egress = &context.loaded.settings.egress(&[]);
+    let metainfo = source::load(&args.source, egress)?;
     let count = metainfo.info.layout().count();
     if args.index >= count {
         return Err(Failure::new(
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &PieceArgs, context: &Context) -> Result<Exit, Failure> 
         let peers = peers(args, context, &metainfo).await?;
         let left = args.timeout.saturating_sub(begun.elapsed());
         let fetched =
-            probe::fetch_piece(&peers, &metainfo.info, PieceIndex(args.index), bind, left).await;
+            probe::fetch_piece(&peers, &metainfo.info, PieceIndex(args.index), egress, left).await;
         fetched.map_err(|e| {
             Failure::new(
                 Exit::Network,
@@ -76,15 +76,15 @@ async fn peers(
     metainfo: &Metainfo,
 ) -> Result<Vec<SocketAddr>, Failure> {
     if !args.peers.is_empty() {
-        return session::resolve(&args.peers).await;
+        return session::resolve(&args.peers, &context.loaded.settings).await;
     }
     if metainfo.trackers.is_empty() {
         return Err(Failure::new(Exit::Network, "the torrent names no tracker")
             .hint("name a peer with --peer"));
     }
-    let bind = &context.loaded.settings.bind;
+    let egress = &context.loaded.settings.egress(&[]);
     let mut found = Vec::new();
-    for (url, answer) in probe::announce_all(metainfo, bind, args.timeout / 2).await {
+    for (url, answer) in probe::announce_all(metainfo, egress, args.timeout / 2).await {
         match answer {
             Ok(answer) => found.extend(answer.peers),
             Err(error) => context.out.warn(format_args!("{}: {}", clean(&url), clean(&error))),

@@ -25,7 +25,7 @@ pub(crate) const USUAL_TIMEOUT: Duration = Duration::from_secs(600);
 /// Fetches what a link names and writes it as a `.torrent` file.
 pub(crate) fn run(args: &ResolveArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
-    let link = match source::open(&args.link, session::bind(&args.network.bind, settings))? {
+    let link = match source::open(&args.link, &settings.egress(&args.network.bind))? {
         Source::Magnet(link) => *link,
         Source::Torrent(_) => {
             let what = format!("{} is a torrent already", source::shown(&args.link));
@@ -38,8 +38,8 @@ pub(crate) fn run(args: &ResolveArgs, context: &Context) -> Result<Exit, Failure
     }
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
-        let peers = session::resolve(&args.network.peers).await?;
-        let session = session::start(&args.network, settings, false, out)?;
+        let peers = session::resolve(&args.network.peers, settings).await?;
+        let session = session::start(&args.network, settings, false, out).await?;
         let timeout = args.timeout.unwrap_or(USUAL_TIMEOUT);
         // A hybrid torrent can do without its piece layers, a file cannot.
         let config = ResolveConfig { peers, timeout, stay: false, layers: true };

@@ -9,7 +9,7 @@ use crate::units;
 use samara_engine::wire::id::WireHash;
 use samara_engine::wire::magnet::MagnetLink;
 use samara_engine::wire::tracker::ScrapeStats;
-use samara_engine::{Bind, probe};
+use samara_engine::{Egress, probe};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ struct Asked {
 
 /// Asks each tracker once for all torrents that name it, and prints a line for each tracker and torrent.
 pub(crate) fn run(args: &ScrapeArgs, context: &Context) -> Result<Exit, Failure> {
-    let bind = &context.loaded.settings.bind;
-    let Questions { urls, torrents } = questions(args, bind)?;
+    let egress = &context.loaded.settings.egress(&[]);
+    let Questions { urls, torrents } = questions(args, egress)?;
     let of = |url: &String| torrents[url].iter().map(|asked| asked.hash).collect();
     let questions = urls.iter().map(|url| (url.clone(), of(url))).collect();
-    let answers = runtime()?.block_on(probe::scrape_all(questions, bind, args.timeout));
+    let answers = runtime()?.block_on(probe::scrape_all(questions, egress, args.timeout));
     let mut answered = false;
     for (url, answer) in urls.iter().zip(answers) {
         match answer {
@@ -59,10 +59,10 @@ struct Questions {
     torrents: BTreeMap<String, Vec<Asked>>,
 }
 
-fn questions(args: &ScrapeArgs, bind: &[Bind]) -> Result<Questions, Failure> {
+fn questions(args: &ScrapeArgs, egress: &Egress) -> Result<Questions, Failure> {
     let Questions { mut urls, mut torrents } = Questions::default();
     for given in &args.sources {
-        let (name, hash, mut trackers) = match source::open(given, bind)? {
+        let (name, hash, mut trackers) = match source::open(given, egress)? {
             Source::Torrent(metainfo) => {
                 let hash = metainfo.info.hashes().wire();
                 (metainfo.info.name().to_owned(), hash, metainfo.trackers.concat())

@@ -11,20 +11,20 @@ use crate::progress::Display;
 use crate::signals::Signals;
 use crate::source;
 use samara_engine::wire::metainfo::Metainfo;
-use samara_engine::{AddTorrent, Bind, Existing, Session, State, Torrent};
+use samara_engine::{AddTorrent, Egress, Existing, Session, State, Torrent};
 use std::collections::HashSet;
 use std::time::Instant;
 
 /// Seeds until told to stop.
 pub(crate) fn run(args: &SeedArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
-    let bind = session::bind(&args.network.bind, &context.loaded.settings);
-    let torrents = load(&args.sources, bind, out)?;
+    let egress = &context.loaded.settings.egress(&args.network.bind);
+    let torrents = load(&args.sources, egress, out)?;
     let dir = absolute(&args.data)?;
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
-        let peers = session::resolve(&args.network.peers).await?;
-        let session = session::start(&args.network, settings, false, out)?;
+        let peers = session::resolve(&args.network.peers, settings).await?;
+        let session = session::start(&args.network, settings, false, out).await?;
         let existing = match (args.trust, args.check) {
             (true, _) => Existing::Trust,
             (_, true) => Existing::Check,
@@ -59,11 +59,11 @@ pub(crate) fn run(args: &SeedArgs, context: &Context) -> Result<Exit, Failure> {
 }
 
 /// All torrents named, each once; of a directory those in it.
-fn load(sources: &[String], bind: &[Bind], out: Output) -> Result<Vec<Metainfo>, Failure> {
+fn load(sources: &[String], egress: &Egress, out: Output) -> Result<Vec<Metainfo>, Failure> {
     let mut torrents = Vec::new();
     let mut names = HashSet::new();
     for source in source::expand(sources)? {
-        let metainfo = source::load(&source, bind)?;
+        let metainfo = source::load(&source, egress)?;
         if names.insert(metainfo.info.hashes().wire()) {
             torrents.push(metainfo);
         } else {

@@ -7,10 +7,14 @@ use crate::settings::{Settings, is_endpoint};
 use samara_engine::wire::metainfo::Info;
 use samara_engine::{
     AddError, Allocation, AlternativeLimits, Bind, DhtConfig, IpFilter, RateLimits, Session,
-    SessionConfig, SessionError, Torrent, read_ip_filter,
+    SessionConfig, SessionError, Torrent, probe, read_ip_filter,
 };
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+/// How long a proxy may take to let us in.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The port most clients listen on; another is taken if it is in use and none was asked for.
 const USUAL_PORT: u16 = 6881;
@@ -41,12 +45,17 @@ pub(crate) fn addresses(bind: &[Bind]) -> Result<Vec<IpAddr>, Failure> {
 }
 
 /// Starts a session as the command line and the settings ask.
-pub(crate) fn start(
+pub(crate) async fn start(
     args: &NetworkArgs,
     settings: &Settings,
     preallocate: bool,
     out: Output,
 ) -> Result<Session, Failure> {
+    let egress = settings.egress(&args.bind);
+    probe::check_proxy(&egress, PROXY_TIMEOUT).await.map_err(|error| {
+        Failure::new(Exit::Network, error.to_string())
+            .hint("check --proxy; nothing was sent beside it, and without it: --proxy none")
+    })?;
     let asked = args.port.or(settings.port);
     let limits = RateLimits {
         down: args.limit_down.map_or(settings.limit_down, |limit| limit.0),
@@ -54,7 +63,8 @@ pub(crate) fn start(
     };
     let config = SessionConfig {
         port: asked.unwrap_or(USUAL_PORT),
-        bind: bind(&args.bind, settings).to_vec(),
+        bind: egress.bind,
+        proxy: egress.proxy,
         limits,
         alternative_limits: alternative(limits, settings)?,
         limit_local: settings.limit_local || args.limit_local,
@@ -106,10 +116,13 @@ pub(crate) fn not_added(info: &Info, error: &AddError) -> Failure {
 }
 
 /// The addresses of peers given as HOST:PORT.
-pub(crate) async fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+pub(crate) async fn resolve(
+    peers: &[String],
+    settings: &Settings,
+) -> Result<Vec<SocketAddr>, Failure> {
     let mut found = Vec::new();
     for peer in peers {
-        found.extend(resolve_one(peer).await?);
+        found.extend(resolve_one(peer, settings).await?);
     }
     Ok(found)
 }
@@ -181,10 +194,22 @@ fn ip_filter(args: &NetworkArgs, settings: &Settings, out: Output) -> Result<IpF
     Ok(IpFilter::union(&filters))
 }
 
-/// The addresses of HOST:PORT.
-pub(crate) async fn resolve_one(peer: &str) -> Result<Vec<SocketAddr>, Failure> {
+/// The addresses of HOST:PORT. With a proxy it has to be an address: to look a name up would tell others than the proxy.
+pub(crate) async fn resolve_one(
+    peer: &str,
+    settings: &Settings,
+) -> Result<Vec<SocketAddr>, Failure> {
     if !is_endpoint(peer) {
         return Err(no_endpoint(peer));
+    }
+    if settings.proxy.is_some() {
+        return peer.parse().map(|addr| vec![addr]).map_err(|_| {
+            Failure::new(
+                Exit::Usage,
+                format!("{peer} is a name, and with a proxy none is looked up here"),
+            )
+            .hint("give the peer's address, such as 192.0.2.7:6881")
+        });
     }
     let found = tokio::net::lookup_host(peer).await;
     let found: Vec<SocketAddr> = found

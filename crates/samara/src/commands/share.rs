@@ -35,6 +35,13 @@ struct Shared {
 /// Shares until told to stop.
 pub(crate) fn run(args: &ShareArgs, context: &Context) -> Result<Exit, Failure> {
     let (out, settings) = (context.out, &context.loaded.settings);
+    if settings.proxy.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "nobody could come through a proxy to what is shared",
+        )
+        .hint("share without one: --proxy none"));
+    }
     let bind = session::bind(&args.network.bind, settings);
     let addresses = session::addresses(bind)?;
     let host = match &args.host {
@@ -70,7 +77,7 @@ async fn seed(
     out: Output,
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
-    let session = session::start(&args.network, settings, false, out)?;
+    let session = session::start(&args.network, settings, false, out).await?;
     let mut jobs = Vec::new();
     for one in shared {
         let metainfo = &one.created.metainfo;

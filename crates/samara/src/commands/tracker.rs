@@ -5,7 +5,7 @@ use crate::args::TrackerArgs;
 use crate::exit::{Exit, Failure, said};
 use crate::signals::Signals;
 use crate::source;
-use samara_engine::Bind;
+use samara_engine::Egress;
 use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
 use samara_engine::wire::id::WireHash;
 use samara_engine::wire::magnet::Magnet;
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &TrackerArgs, context: &Context) -> Result<Exit, Failure
     let bind = session::addresses(chosen)?;
     let mut allow = Vec::new();
     for what in &args.allow {
-        allow.extend(names_of(what, chosen)?);
+        allow.extend(names_of(what, &settings.egress(&args.bind))?);
     }
     let config = TrackerServerConfig {
         bind: bind.iter().map(|&ip| SocketAddr::new(ip, args.port)).collect(),
@@ -52,11 +52,11 @@ pub(crate) fn run(args: &TrackerArgs, context: &Context) -> Result<Exit, Failure
 }
 
 /// The names under which peers announce the torrent that `what` is: an info-hash, or a torrent file.
-fn names_of(what: &str, bind: &[Bind]) -> Result<Vec<WireHash>, Failure> {
+fn names_of(what: &str, egress: &Egress) -> Result<Vec<WireHash>, Failure> {
     if let Ok(magnet) = Magnet::from_info_hash(what) {
         return Ok(magnet.hashes.names().collect());
     }
-    Ok(source::load(what, bind)?.info.hashes().names().collect())
+    Ok(source::load(what, egress)?.info.hashes().names().collect())
 }
 
 fn not_started(port: u16, error: &std::io::Error) -> Failure {

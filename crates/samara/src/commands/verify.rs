@@ -58,7 +58,7 @@ pub(crate) struct BadFile {
 /// Checks the data and reports.
 pub(crate) fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let metainfo = source::load(&args.source, &context.loaded.settings.bind)?;
+    let metainfo = source::load(&args.source, &context.loaded.settings.egress(&[]))?;
     match fs::metadata(&args.data) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => {

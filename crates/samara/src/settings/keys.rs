@@ -1,7 +1,7 @@
 //! The options of `samara.toml`, one row each.
 
 use super::{Hours, Settings};
-use crate::args::{ColorWhen, Encryption, Limit};
+use crate::args::{ColorWhen, Encryption, Limit, parse_proxy};
 use crate::units;
 use clap::ValueEnum;
 use samara_engine::{Bind, BindError, MAX_SHARDS};
@@ -49,6 +49,14 @@ pub(crate) const KEYS: &[Key] = &[
             true => "all".to_owned(),
             false => s.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         },
+    },
+    Key {
+        name: "proxy",
+        doc: "send everything through this proxy and nothing beside it: socks5:// or http://USER:PASSWORD@HOST:PORT",
+        example: "\"socks5://127.0.0.1:1080\"",
+        set: |s, v| parse_proxy(v).map(|x| s.proxy = x.0),
+        // Without user and password.
+        show: |s| s.proxy.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
     },
     Key {
         name: "dht",

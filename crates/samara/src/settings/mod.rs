@@ -13,7 +13,8 @@ pub(crate) use keys::{KEYS, is_endpoint, number};
 use crate::args::{ColorWhen, Encryption, Limit};
 use crate::exit::{Exit, Failure};
 use crate::suggest;
-use samara_engine::Bind;
+use samara_engine::wire::proxy::ProxyUrl;
+use samara_engine::{Bind, Egress};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) port: Option<u16>,
     /// Addresses and interfaces to listen on and connect from; empty: all.
     pub(crate) bind: Vec<Bind>,
+    /// What everything goes through.
+    pub(crate) proxy: Option<ProxyUrl>,
     /// Take part in the DHT.
     pub(crate) dht: bool,
     /// Nodes to join it by; empty: the public ones.
@@ -93,6 +96,7 @@ impl Default for Settings {
             output: PathBuf::from("."),
             port: None,
             bind: Vec::new(),
+            proxy: None,
             dht: true,
             dht_nodes: Vec::new(),
             limit_down: None,
@@ -119,6 +123,14 @@ impl Default for Settings {
             seed_time: None,
             color: ColorWhen::Auto,
         }
+    }
+}
+
+impl Settings {
+    /// How packets leave this machine: from what the command line says, else from what the settings say.
+    pub(crate) fn egress(&self, given: &[Bind]) -> Egress {
+        let bind = if given.is_empty() { &self.bind } else { given };
+        Egress { bind: bind.to_vec(), proxy: self.proxy.clone() }
     }
 }
 

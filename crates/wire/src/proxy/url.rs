@@ -19,7 +19,7 @@ const SOCKS_PORT: u16 = 1080;
 /// What a proxy speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scheme {
-    /// SOCKS5; names are resolved here, so that whoever answers DNS for this machine sees them.
+    /// SOCKS5. Some programs look names up themselves with it; here the proxy does, as nothing may pass beside it.
     Socks5,
     /// SOCKS5; the proxy resolves names.
     Socks5h,
@@ -89,12 +89,6 @@ pub enum CredentialsError {
 }
 
 impl Scheme {
-    /// Whether the proxy resolves names. If not, this machine does, beside the proxy.
-    #[must_use]
-    pub const fn resolves(self) -> bool {
-        !matches!(self, Self::Socks5)
-    }
-
     /// Whether it can carry datagrams.
     #[must_use]
     pub const fn carries_datagrams(self) -> bool {
@@ -229,9 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn who_resolves_and_what_is_carried() {
+    fn what_is_carried() {
         let [socks5, socks5h, http] = [Scheme::Socks5, Scheme::Socks5h, Scheme::Http];
-        assert_eq!([socks5, socks5h, http].map(Scheme::resolves), [false, true, true]);
         assert_eq!([socks5, socks5h, http].map(Scheme::carries_datagrams), [true, true, false]);
     }
 

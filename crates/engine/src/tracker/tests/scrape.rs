@@ -12,7 +12,7 @@ fn stats(complete: u32, downloaded: u32, incomplete: u32) -> Option<ScrapeStats>
 }
 
 async fn scrape(url: &str, hashes: &[WireHash]) -> Result<Vec<Option<ScrapeStats>>, TrackerFault> {
-    let answer = TrackerClient::new(&[]).scrape(url, hashes, TIME).await;
+    let answer = TrackerClient::new(&Egress::default()).scrape(url, hashes, TIME).await;
     answer.map_err(|error| error.fault().clone())
 }
 
@@ -20,7 +20,7 @@ async fn scrape(url: &str, hashes: &[WireHash]) -> Result<Vec<Option<ScrapeStats
 async fn many_torrents_are_scraped_in_a_few_requests() {
     let bind = vec!["127.0.0.1:0".parse().unwrap()];
     let server = TrackerServer::start(TrackerServerConfig { bind, ..Default::default() }).unwrap();
-    let client = TrackerClient::new(&[]);
+    let client = TrackerClient::new(&Egress::default());
     let http = format!("http://127.0.0.1:{}/announce", server.port());
     let udp = format!("udp://127.0.0.1:{}", server.port());
     for (n, left) in [(3, 0), (3, 5), (149, 0)] {

@@ -2,12 +2,12 @@
 
 use super::{ask, key};
 use crate::args::{DhtGetArgs, DhtPutArgs};
-use crate::commands::{Context, decode, session};
+use crate::commands::{Context, decode};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::source;
 use crate::units;
-use samara_engine::Bind;
+use samara_engine::Egress;
 use samara_engine::dht::SecretKey;
 use samara_engine::wire::bencode::{self, Encoder, Limits};
 use samara_engine::wire::krpc::{
@@ -67,8 +67,8 @@ fn show(item: &Item, target: NodeId, raw: bool, out: Output) -> Result<(), Failu
 /// Stores an item.
 pub(super) fn put(args: &DhtPutArgs, context: &Context) -> Result<Exit, Failure> {
     let salt = salt(&args.salt)?;
-    let bind = session::bind(&args.network.bind, &context.loaded.settings);
-    let value = value(args, bind)?;
+    let egress = &context.loaded.settings.egress(&args.network.bind);
+    let value = value(args, egress)?;
     if value.len() > MAX_ITEM_VALUE {
         let what = format!(
             "an item has at most {MAX_ITEM_VALUE} bytes as it is stored; this one has {}",
@@ -150,7 +150,7 @@ fn tell(
 }
 
 /// What is to be stored, bencoded.
-fn value(args: &DhtPutArgs, bind: &[Bind]) -> Result<Vec<u8>, Failure> {
+fn value(args: &DhtPutArgs, egress: &Egress) -> Result<Vec<u8>, Failure> {
     let string = |bytes: &[u8]| {
         let mut encoder = Encoder::new();
         encoder.bytes(bytes);
@@ -159,7 +159,7 @@ fn value(args: &DhtPutArgs, bind: &[Bind]) -> Result<Vec<u8>, Failure> {
     if let Some(torrent) = &args.torrent {
         let hashes = match Magnet::from_info_hash(torrent) {
             Ok(magnet) => magnet.hashes,
-            Err(_) => source::load(torrent, bind)?.info.hashes(),
+            Err(_) => source::load(torrent, egress)?.info.hashes(),
         };
         return Ok(pointer_value(hashes.wire()));
     }

@@ -11,7 +11,7 @@ use crate::signals::Signals;
 use crate::source;
 use samara_engine::wire::id::WireHash;
 use samara_engine::wire::magnet::Magnet;
-use samara_engine::{Bind, DhtConfig, DhtError, DhtHandle, Session, SessionConfig};
+use samara_engine::{DhtConfig, DhtError, DhtHandle, Egress, Session, SessionConfig};
 use serde_json::json;
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ pub(crate) fn run(args: &DhtArgs, context: &Context) -> Result<Exit, Failure> {
 /// Joins a DHT: by the nodes on the command line alone if there are some, else as every session does.
 /// One that stays is a node for others; one that only asks leaves no trace of itself with them (BEP 43).
 fn join(args: &DhtNetworkArgs, settings: &Settings, stays: bool) -> Result<Session, Failure> {
+    if settings.proxy.is_some() {
+        return Err(Failure::new(Exit::Usage, "the DHT does not go through proxies")
+            .hint("without one: --proxy none"));
+    }
     session::check_endpoints(&args.nodes)?;
     let private = stays || !args.nodes.is_empty();
     let routers = match (private, settings.dht_nodes.is_empty()) {
@@ -89,8 +93,8 @@ pub(super) fn failed(error: DhtError) -> Failure {
 
 fn peers(args: &DhtPeersArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    let bind = session::bind(&args.network.bind, &context.loaded.settings);
-    let hashes = hashes_of(&args.torrent, bind)?;
+    let egress = &context.loaded.settings.egress(&args.network.bind);
+    let hashes = hashes_of(&args.torrent, egress)?;
     let found = ask(&args.network, context, args.timeout, async |dht| {
         let mut found = Vec::new();
         for hash in hashes {
@@ -114,11 +118,11 @@ fn peers(args: &DhtPeersArgs, context: &Context) -> Result<Exit, Failure> {
 }
 
 /// The names under which peers announce the torrent that `what` is: an info-hash, or a torrent file.
-fn hashes_of(what: &str, bind: &[Bind]) -> Result<Vec<WireHash>, Failure> {
+fn hashes_of(what: &str, egress: &Egress) -> Result<Vec<WireHash>, Failure> {
     if let Ok(magnet) = Magnet::from_info_hash(what) {
         return Ok(magnet.hashes.names().collect());
     }
-    Ok(source::load(what, bind)?.info.hashes().names().collect())
+    Ok(source::load(what, egress)?.info.hashes().names().collect())
 }
 
 /// Runs a node until told to stop.

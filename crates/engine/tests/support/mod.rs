@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "test code; each test file uses its part")]
 
 pub(crate) mod fake;
+pub(crate) mod proxy;
 
 use samara_engine::create::{CreateConfig, CreateProgress, Kind, create};
 use samara_engine::wire::metainfo::Metainfo;

@@ -7,11 +7,11 @@ use samara_engine::probe::{check_proxy, fetch_piece, fetch_torrent, handshake};
 use samara_engine::tracker_server::{TrackerServer, TrackerServerConfig};
 use samara_engine::wire::id::PieceIndex;
 use samara_engine::wire::metainfo::Metainfo;
-use samara_engine::{AddTorrent, DhtConfig, Egress, Session, SessionConfig, State};
+use samara_engine::{AddTorrent, DhtConfig, Egress, RateLimits, Session, SessionConfig, State};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 use support::proxy::{Manner, PASSWORD, Proxy, USER};
-use support::{Sample, addr, config, run, until};
+use support::{Sample, addr, config, run, until, up};
 
 /// Longer than any test may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -201,7 +201,7 @@ fn a_proxy_that_dies_amid_a_transfer_is_the_only_way_afterwards() {
     run(async {
         let sample = Sample::single(3_000_000, 64 * 1024);
         let (seed, seeding) = sample.seed().await;
-        seed.set_limits(None, Some(1_000_000));
+        seed.set_limits(up(1_000_000));
         let mut proxy = Proxy::new(Manner::Open);
         let leech = session(by("socks5", "", proxy.addr));
         let dir = tempfile::tempdir().unwrap();
@@ -212,7 +212,7 @@ fn a_proxy_that_dies_amid_a_transfer_is_the_only_way_afterwards() {
         until(&torrent, |s| s.stats.peers == 0).await;
         assert_ne!(torrent.status().state, State::Seeding);
         assert_eq!(proxy.asked.recv().await.unwrap(), addr(&seed).to_string());
-        seed.set_limits(None, None);
+        seed.set_limits(RateLimits::default());
         until(&torrent, |s| s.state == State::Seeding).await;
         sample.assert_same(dir.path());
         assert!(seeding.peers().await.iter().all(|peer| proxy.was_at(peer.addr)));

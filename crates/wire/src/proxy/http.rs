@@ -99,7 +99,8 @@ fn status(head: &[u8]) -> Result<(), HttpConnectError> {
     let status = words.next().filter(|word| word.len() == 3).and_then(|word| word.parse().ok());
     match status {
         Some(200..=299) => Ok(()),
-        Some(407) => Err(HttpConnectError::BadCredentials),
+        // What is meant is 407; tinyproxy says 401 to wrong ones.
+        Some(401 | 407) => Err(HttpConnectError::BadCredentials),
         Some(status) => {
             let reason = words.next().unwrap_or_default().chars();
             let reason = reason.filter(|c| !c.is_control()).take(MAX_REASON).collect();

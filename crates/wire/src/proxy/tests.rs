@@ -162,6 +162,7 @@ fn http_errors_are_named() {
         (&b"\x05\0"[..], not_http("\x05\0")),
         (b"HTTP/2", not_http("HTTP/2")),
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", HttpConnectError::BadCredentials),
+        (b"HTTP/1.0 401 Unauthorized\r\n\r\n", HttpConnectError::BadCredentials),
         (b"HTTP/1.1 403 Not \x1b[31mhere\r\nA: b\r\n\r\nbody", refused(403, "Not [31mhere")),
         (b"HTTP/1.1 502\r\n\r\n", refused(502, "")),
         (b"HTTP/1.1 100 Continue\r\n\r\n", refused(100, "Continue")),

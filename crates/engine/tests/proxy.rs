@@ -82,7 +82,7 @@ fn trackers_and_torrents_are_asked_by_names_that_the_proxy_resolves() {
             bind: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             interval: Duration::from_secs(60),
             allow: vec![sample.metainfo.info.hashes().wire()],
-            files: vec![("a.torrent".to_owned(), sample.metainfo.to_bytes().into())],
+            files: vec![("a.torrent".to_owned(), sample.metainfo.to_bytes())],
         })
         .unwrap();
         let mut proxy = Proxy::new(Manner::Open);

@@ -89,7 +89,7 @@ def test_nothing_leaves_by_another_way_and_it_goes_on_when_the_interface_is_back
     seed_in_world(lab, samara, box, torrent, content)
     into = lab.folder("into")
     ours = samara.on_dht(f"{SERVICE}:7001").on_lan()
-    args = ["download", torrent.path, "-o", into, "--bind", "tun0", "--peer", f"{SERVICE}:7000", "--limit-down", "4M", "--no-seed", "--json", "-v"]
+    args = ["download", torrent.path, "-o", into, "--bind", "tun0", "--peer", f"{SERVICE}:7000", "--limit-down", "4M", "--limit-local", "--no-seed", "--json", "-v"]
     leech = ours.start(lab, *args, f"--dht-node={SERVICE}:7001", prefix=box.box.enter)
     said(leech, lambda p: p["done"] > 2 * MIB)
     box.take(how)

@@ -214,7 +214,8 @@ def test_a_private_torrent_is_not_told_of_and_not_dialled(lab, near, content, gr
     private = re.search(r"btih:([0-9a-f]{40})", near.run(lab, "magnet", made, "--bare").out[0])[1]
     public = content.torrent(lab.private("public.torrent"))
     where = ("seed", "--data", content.root) if role == "seed" else ("download", "-o", lab.folder("into"))
-    process = near.start(lab, *where, made, public.path, "--bind", net.new_address(), "--port", 0, "--json")
+    plain = ("--encryption", "off", "--no-utp")
+    process = near.start(lab, *where, made, public.path, "--bind", net.new_address(), "--port", 0, "--json", *plain)
     states = {}
 
     def both_run(line):

@@ -48,7 +48,7 @@ def test_a_download_leaves_by_the_proxy_alone_and_waits_for_it_when_it_dies(lab,
     nodes = [node.address for node in lt_node.network(lab, 1)]
     dead = f"udp://{tracker.host}:{tracker.port}/announce"
     torrent = content.torrent(lab.private("t.torrent"), tracker.url("http"), dead, nodes=[net.parted(nodes[0])])
-    seed = samara.seed(lab, torrent, content.root, "--limit-up", "2M")
+    seed = samara.seed(lab, torrent, content.root, "--limit-up", "2M", "--limit-local")
     seed.wait_ready()
     tracker.wait_seeds(torrent.info_hash)
     others = {tracker.host, seed.host, net.parted(nodes[0])[0], net.ADDRESS}

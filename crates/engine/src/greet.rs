@@ -2,7 +2,8 @@
 //! link that is being resolved to it.
 //!
 //! Until then it can make us read and keep 68 bytes if it does not encrypt, 628 and what encrypting takes if it does, and
-//! compute one key exchange. Of these there are a bounded number a second.
+//! compute one key exchange, a quarter of a millisecond. What bounds those is the gate ([`crate::listen`]): there is no limit of
+//! them by time.
 
 use crate::connections::Place;
 use crate::dial::seed;

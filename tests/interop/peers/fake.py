@@ -127,7 +127,10 @@ class Conversation:
 
     def quiet(self, seconds=0.05):
         """Whether nothing came for that long: all that was on its way is here."""
-        return not select.select([self._sock], [], [], seconds)[0]
+        # Not select: that takes no descriptor beyond 1023.
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return not poll.poll(seconds * 1000)
 
     def finish(self):
         """Sends no more, and reads on: a close with unread data would make the kernel throw away what is still on its way."""

@@ -20,6 +20,7 @@
 mod args;
 mod clients;
 mod interrupt;
+mod memory;
 mod network;
 mod payload;
 mod peers;

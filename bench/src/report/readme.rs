@@ -25,6 +25,7 @@ fn region(report: &Report) -> String {
 mod tests {
     use super::super::json::tests::example;
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn only_the_region_changes() {
@@ -34,5 +35,16 @@ mod tests {
         assert!(once.contains("| download, 1 | **0.50 · 2048** |") && !once.contains("old"));
         assert_eq!(replace(&once, &example()).unwrap(), once);
         assert!(replace("# a\n", &example()).is_err());
+    }
+
+    #[test]
+    fn the_table_in_readme_is_that_of_the_committed_report() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let readme = std::fs::read_to_string(root.join("../README.md")).unwrap();
+        let report = Report::read(&root.join("results/report.json")).unwrap();
+        assert!(
+            replace(&readme, &report).unwrap() == readme,
+            "README's table is another: `samara-bench readme bench/results/report.json`"
+        );
     }
 }

@@ -12,6 +12,7 @@ mod transfer;
 
 use crate::args::TransfersArgs;
 use crate::clients::{Client, Job, Programs, can_create};
+use crate::memory::Warm;
 use crate::network::Network;
 use crate::payload::{Library, Payload, Shape, Spec};
 use crate::peers::tracker::Tracker;
@@ -26,6 +27,9 @@ use std::time::Duration;
 
 /// Seeding moves this many times the payload: it is quick.
 const SEED_TIMES: u64 = 4;
+
+/// Memory that a client may take beside what it writes, in bytes.
+const MEMORY_BESIDE: u64 = GIB / 2;
 
 /// No transfer may take longer.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -192,6 +196,7 @@ impl Scenario {
 
     fn sample(&self, bench: &Bench<'_>, ground: &Ground, client: Client) -> Result<Sample> {
         let turn = Turn::new(bench, client)?;
+        let _warm = Warm::up(2 * self.spec.len + MEMORY_BESIDE).context("memory")?;
         match (ground, self.kind) {
             (Ground::Payload(payload), Kind::Download(seeds)) => {
                 transfer::download(&turn, payload, seeds, 0)

@@ -80,9 +80,10 @@ def begun(process):
 
 # (seed, leech)
 PAIRS = [("samara", "samara"), ("samara", "libtorrent"), ("libtorrent", "samara")]
+IDS = [f"{seed}-{leech}" for seed, leech in PAIRS]
 
 
-@pytest.mark.parametrize("seed, leech", PAIRS, ids="-".join)
+@pytest.mark.parametrize("seed, leech", PAIRS, ids=IDS)
 def test_routers_that_give_other_ports(lab, samara, content, seed, leech):
     """Where the homes are is seen by nobody but the third: what it tells of a peer cannot be dialled, not even by chance."""
     case = Case(lab, samara, content, Homes(lab, "other port", "other port"))
@@ -92,7 +93,7 @@ def test_routers_that_give_other_ports(lab, samara, content, seed, leech):
 
 
 @pytest.mark.parametrize("third", ["samara", "libtorrent"])
-@pytest.mark.parametrize("seed, leech", PAIRS, ids="-".join)
+@pytest.mark.parametrize("seed, leech", PAIRS, ids=IDS)
 def test_routers_that_keep_ports(lab, samara, content, third, seed, leech):
     """Dials of both that cross would do here; so all that one home sends is lost until it is told to connect."""
     homes = Homes(lab, "same port", "same port")

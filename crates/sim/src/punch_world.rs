@@ -463,7 +463,7 @@ impl Node {
         match link.peer {
             Some((peer, _)) => self.torrent.handle_disconnected(now, peer, &mut self.out),
             None if link.direction == Direction::Outgoing => {
-                self.on_failed(now, link.addr, link.punched)
+                self.on_failed(now, link.addr, link.punched);
             }
             None => {}
         }

@@ -80,7 +80,9 @@ class Homes:
         length = 64 if self.ipv6 else 24
         other.run("ip", "link", "add", other_device, "type", "veth", "peer", "name", device, "netns", str(machine.pid))
         for end, name, last in ((other, other_device, 1), (machine, device, 2)):
-            end.run("ip", "link", "set", name, "addrgenmode", "none")
+            # A router asks for its neighbours from an address of the link, which IPv6 makes by itself and need not try out here.
+            end.setting(f"net/ipv6/conf/{name}/accept_dad", 0)
+            end.run("ip", "link", "set", name, "addrgenmode", "eui64" if self.ipv6 else "none")
             end.run("ip", "address", "add", f"{subnet.format(last)}/{length}", "dev", name, *(["nodad"] if self.ipv6 else []))
             end.run("ip", "link", "set", name, "up")
         return subnet.format(2)

@@ -5,7 +5,7 @@
 //! the others told stands against them.
 
 use crate::peer_list::{Subnet, is_local};
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 /// Votes that are kept.
@@ -20,7 +20,7 @@ pub(super) struct External {
     /// A gateway or a tracker told it.
     told: [bool; 2],
     /// The voter's network and what it said, oldest first; one vote of each network.
-    votes: VecDeque<(Subnet, IpAddr)>,
+    votes: Vec<(Subnet, IpAddr)>,
 }
 
 impl External {
@@ -44,9 +44,9 @@ impl External {
         let network = Subnet::of(voter);
         self.votes.retain(|(from, _)| *from != network);
         if self.votes.len() == KEPT {
-            self.votes.pop_front();
+            self.votes.remove(0);
         }
-        self.votes.push_back((network, ip));
+        self.votes.push((network, ip));
         let of_family = self.votes.iter().filter(|(_, said)| family(*said) == family(ip)).count();
         let agree = self.votes.iter().filter(|(_, said)| *said == ip).count();
         agree >= QUORUM && agree * 3 >= of_family * 2

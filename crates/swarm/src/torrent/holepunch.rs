@@ -20,6 +20,7 @@ use super::peer::Peer;
 use super::{Direction, PeerKey, Torrent};
 use crate::outbox::{Effect, Outbox};
 use crate::peer_list::{is_local, is_usable};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -52,9 +53,12 @@ const MAX_HEEDED: u8 = 24;
 const MAX_SENT: u8 = 12;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// What a torrent knows of peers that have to be reached with the help of others.
+/// What a torrent knows of peers that have to be reached with the help of others: most torrents, nothing.
 #[derive(Debug, Default)]
-pub(super) struct Holepunch {
+pub(super) struct Holepunch(Option<Box<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
     /// Who told of an address, of those that can bring us together; whose turn it is to be asked stands first.
     introducers: BTreeMap<SocketAddr, VecDeque<PeerKey>>,
     asked: BTreeMap<SocketAddr, Instant>,
@@ -98,43 +102,53 @@ impl Budget {
 impl Holepunch {
     /// Whether a connection to `addr` is being begun from both ends.
     pub(super) fn is_punching(&self, addr: SocketAddr) -> bool {
-        self.punching.contains(&addr)
+        self.0.as_ref().is_some_and(|known| known.punching.contains(&addr))
     }
 
     /// How many such connections are being begun.
     pub(super) fn punching(&self) -> usize {
-        self.punching.len()
+        self.0.as_ref().map_or(0, |known| known.punching.len())
     }
 
     /// One of them has come to something, or not. Whether it was one.
     pub(super) fn end_punch(&mut self, addr: SocketAddr) -> bool {
-        let before = self.punching.len();
-        self.punching.retain(|punched| *punched != addr);
-        self.punching.len() < before
+        let Some(known) = &mut self.0 else { return false };
+        let before = known.punching.len();
+        known.punching.retain(|punched| *punched != addr);
+        known.punching.len() < before
     }
 
     /// Whether it was found that the address cannot be dialled.
     pub(super) fn is_unreachable(&self, addr: SocketAddr) -> bool {
-        self.unreachable.contains(&addr)
+        self.0.as_ref().is_some_and(|known| known.unreachable.contains(&addr))
     }
 
     /// The address can be dialled, or not.
     pub(super) fn note_dial(&mut self, addr: SocketAddr, reached: bool) {
-        self.unreachable.retain(|known| *known != addr);
-        if !reached {
-            if self.unreachable.len() == MAX_UNREACHABLE {
-                self.unreachable.pop_front();
-            }
-            self.unreachable.push_back(addr);
+        if reached && self.0.is_none() {
+            return;
         }
+        let unreachable = &mut self.known().unreachable;
+        unreachable.retain(|known| *known != addr);
+        if !reached {
+            if unreachable.len() == MAX_UNREACHABLE {
+                unreachable.pop_front();
+            }
+            unreachable.push_back(addr);
+        }
+    }
+
+    fn known(&mut self) -> &mut Known {
+        self.0.get_or_insert_default()
     }
 
     /// The peer `key` told of `addr`.
     fn introduce(&mut self, key: PeerKey, addr: SocketAddr) {
-        if self.introducers.len() >= MAX_INTRODUCED && !self.introducers.contains_key(&addr) {
+        let introducers = &mut self.known().introducers;
+        if introducers.len() >= MAX_INTRODUCED && !introducers.contains_key(&addr) {
             return;
         }
-        let known = self.introducers.entry(addr).or_default();
+        let known = introducers.entry(addr).or_default();
         if known.len() < MAX_INTRODUCERS && !known.contains(&key) {
             known.push_back(key);
         }
@@ -142,7 +156,8 @@ impl Holepunch {
 
     /// The peer cannot help, with `addr` or, if there is none, with anybody.
     pub(super) fn forget_introducer(&mut self, key: PeerKey, addr: Option<SocketAddr>) {
-        self.introducers.retain(|introduced, known| {
+        let Some(known) = &mut self.0 else { return };
+        known.introducers.retain(|introduced, known| {
             if addr.is_none_or(|addr| addr == *introduced) {
                 known.retain(|by| *by != key);
             }
@@ -182,7 +197,7 @@ impl Torrent {
             return;
         }
         let of_one = |known: &&VecDeque<PeerKey>| known.contains(&key);
-        let told = self.holepunch.introducers.values().filter(of_one).count();
+        let told = self.holepunch.known().introducers.values().filter(of_one).count();
         let willing = named.iter().filter(|(addr, flags)| flags.punches() && is_usable(*addr));
         for &(addr, _) in willing.take(MAX_OF_ONE.saturating_sub(told)) {
             self.holepunch.introduce(key, addr);
@@ -222,7 +237,8 @@ impl Torrent {
         if !self.running || !self.punches() || self.is_met(addr) {
             return;
         }
-        let Holepunch { introducers, asked, .. } = &mut self.holepunch;
+        let Some(known) = &mut self.holepunch.0 else { return };
+        let Known { introducers, asked, .. } = &mut **known;
         asked.retain(|_, at| now.since(*at) < ASK_AGAIN);
         if asked.contains_key(&addr) || asked.len() >= MAX_ASKED {
             return;
@@ -273,7 +289,7 @@ impl Torrent {
             // Somebody else who told of it may know it still.
             HolepunchMessage::Error(addr, _) => {
                 self.holepunch.forget_introducer(key, Some(addr));
-                self.holepunch.asked.remove(&addr);
+                self.holepunch.known().asked.remove(&addr);
                 if self.dialling.contains(&addr) {
                     self.ask_rendezvous(now, addr, out);
                 }
@@ -340,7 +356,7 @@ impl Torrent {
         if full || !room || self.is_met(addr) || !self.peer_list.may_be_dialled(addr) {
             return;
         }
-        self.holepunch.punching.push(addr);
+        self.holepunch.known().punching.push(addr);
         out.push(Effect::Punch(addr));
     }
 }
@@ -372,16 +388,17 @@ mod tests {
             }
             holepunch.note_dial(addr(n), false);
         }
-        assert_eq!(holepunch.introducers.len(), MAX_INTRODUCED);
-        assert!(holepunch.introducers.values().all(|by| *by == [key(0), key(1), key(2)]));
-        assert_eq!(holepunch.unreachable.len(), MAX_UNREACHABLE);
+        let known = holepunch.known();
+        assert_eq!(known.introducers.len(), MAX_INTRODUCED);
+        assert!(known.introducers.values().all(|by| *by == [key(0), key(1), key(2)]));
+        assert_eq!(known.unreachable.len(), MAX_UNREACHABLE);
         assert!(holepunch.is_unreachable(addr(1999)) && !holepunch.is_unreachable(addr(1)));
         holepunch.note_dial(addr(1999), true);
         assert!(!holepunch.is_unreachable(addr(1999)));
         holepunch.forget_introducer(key(0), Some(addr(1)));
-        assert_eq!(holepunch.introducers[&addr(1)], [key(1), key(2)]);
+        assert_eq!(holepunch.known().introducers[&addr(1)], [key(1), key(2)]);
         (0..3).for_each(|by| holepunch.forget_introducer(key(by), None));
-        assert!(holepunch.introducers.is_empty());
+        assert!(holepunch.known().introducers.is_empty());
     }
 
     #[test]

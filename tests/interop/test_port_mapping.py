@@ -27,6 +27,21 @@ def torrent(lab, content):
     return content.torrent(lab.private("t.torrent"))
 
 
+# A tracker in the world that says what it is asked, and may be asked again after 15 seconds.
+_TRACKER = """
+import http.server
+class Tracker(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print(self.path, flush=True)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"d8:intervali1800e12:min intervali15e5:peers0:e")
+server = http.server.HTTPServer(("", 8000), Tracker)
+print("listens", flush=True)
+server.serve_forever()
+"""
+
+
 def start_seed(lab, samara, router, torrent, content, *options):
     return samara.start(lab, "seed", torrent.path, "--data", content.root, "-v", *options, prefix=router.home.enter)
 
@@ -60,16 +75,21 @@ def test_a_stranger_outside_connects_and_nothing_is_left_at_the_end(lab, samara,
     assert router.mapped() == {}, "taken back by the end of the program"
 
 
+def take(router, address):
+    """Somebody else in the home has our port mapped to him."""
+    wanted = struct.pack(">BBHHHI", 0, 2, 0, 2000, PORT, 3600).hex()
+    ask = (
+        f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.bind(('{address}', 0));"
+        f"s.sendto(bytes.fromhex('{wanted}'), ('192.168.77.1', 5351)); print(s.recv(99)[3])"
+    )
+    assert router.home.run(sys.executable, "-c", ask).strip() == "0"
+
+
 @pytest.mark.parametrize("speaks", ["NAT-PMP", "UPnP"])
 def test_a_port_that_somebody_else_has_becomes_another(lab, samara, torrent, content, speaks):
     router = Router(lab, speaks, settings=["enable_natpmp=yes"])
     router.home.run("ip", "address", "add", "192.168.77.3/24", "dev", "home0")
-    other = struct.pack(">BBHHHI", 0, 2, 0, 2000, PORT, 3600).hex()
-    ask = (
-        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.bind(('192.168.77.3', 0));"
-        f"s.sendto(bytes.fromhex('{other}'), ('192.168.77.1', 5351)); print(s.recv(99)[3])"
-    )
-    assert router.home.run(sys.executable, "-c", ask).strip() == "0"
+    take(router, "192.168.77.3")
     if speaks == "UPnP":
         router.gateway.nft("table inet deaf2 { chain input { type filter hook input priority 0; udp dport 5351 drop\n }\n }\n")
     seed = start_seed(lab, samara, router, torrent, content)
@@ -78,6 +98,24 @@ def test_a_port_that_somebody_else_has_becomes_another(lab, samara, torrent, con
     fetch_from_outside(lab, router, torrent, content, outside)
     assert seed.stop() == contract.INTERRUPTED
     assert router.mapped() == {("tcp", PORT): ("192.168.77.3", 2000)}, "only the other's is left"
+
+
+def test_trackers_are_told_the_port_outside(lab, samara, content):
+    """The announce at the start does not wait for a gateway; as soon as the tracker allows, it is told the port that one gave."""
+    router = Router(lab, "NAT-PMP")
+    tracker = lab.start("tracker", [*router.world.enter, sys.executable, "-c", _TRACKER])
+    tracker.wait_line("it listens", lambda line: line == "listens")
+    torrent = content.torrent(lab.private("t.torrent"), f"http://{router.beyond}:8000/announce")
+    router.home.run("ip", "address", "add", "192.168.77.3/24", "dev", "home0")
+    take(router, "192.168.77.3")
+    seed = start_seed(lab, samara, router, torrent, content)
+    _, _, outside, _ = reached(seed)
+    assert outside != PORT
+    tracker.wait_line("it is told", lambda line: f"&port={outside}&" in line)
+    # The first one came when nothing was known yet, or late enough.
+    ports = [int(re.search(r"&port=(\d+)", line)[1]) for line in tracker.out[1:]]
+    assert ports in ([outside], [PORT, outside]), tracker.out
+    seed.stop()
 
 
 def test_a_mapping_is_renewed_in_time(lab, samara, torrent, content):

@@ -18,7 +18,8 @@ impl ShardEnv {
         if let Some(client) = trackers.as_ref().filter(|client| *client.binding() == binding) {
             return client.clone();
         }
-        let client = TrackerClient::with_gate(binding, self.shared.announces.clone());
+        let port_v6 = Some(self.shared.port());
+        let client = TrackerClient::with_gate(binding, self.shared.announces.clone(), port_v6);
         trackers.insert(client).clone()
     }
 

@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::command::{ShardCommand, TorrentId};
 use crate::config::SessionConfig;
 use crate::connections::{Connections, Full, Place};
-use crate::dial::{Manners, Transports};
+use crate::dial::{MAX_PUNCHES, Manners, Transports};
 use crate::discovery::Discovery;
 use crate::ip_filter::SessionFilter;
 use crate::limits::SessionLimits;
@@ -16,6 +16,7 @@ use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::gate::Gate;
 use crate::utp::Hubs;
 use samara_disk::Disk;
+use samara_swarm::peer_list::is_local;
 use samara_wire::id::{InfoHashes, PeerId, WireHash};
 use samara_wire::mse::SkeyHash;
 use std::collections::BTreeMap;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     connections: Arc<Connections>,
     /// One permit for each connection being set up by us.
     pub(crate) half_open: Semaphore,
+    /// The same for connections that both ends begin at once.
+    pub(crate) punches: Semaphore,
     /// Where announces of all torrents wait for their turn.
     pub(crate) announces: Arc<Gate>,
     pub(crate) shards: Vec<mpsc::UnboundedSender<ShardCommand>>,
@@ -115,6 +118,7 @@ impl Shared {
             ip_filter: SessionFilter::new(std::mem::take(&mut config.ip_filter)),
             connections: Connections::new(open_files::connections(config.max_peers)),
             half_open: Semaphore::new(config.max_half_open.clamp(1, Semaphore::MAX_PERMITS)),
+            punches: Semaphore::new(MAX_PUNCHES),
             announces: Gate::new(),
             manners: Manners::default(),
             takers: AtomicUsize::new(0),
@@ -220,9 +224,15 @@ impl Shared {
         self.port
     }
 
-    /// The port by which peers in the world reach us: that listened on, unless a gateway gave another.
+    /// The port by which peers in the world reach us over IPv4: that listened on, unless a gateway gave another.
     pub(crate) fn outer_port(&self) -> u16 {
         self.outer_port.load(Ordering::Relaxed)
+    }
+
+    /// The port by which one at `ip` reaches us. On the local network no gateway is between us, and with IPv6 none that translates.
+    pub(crate) fn port_for(&self, ip: IpAddr) -> u16 {
+        let translated = ip.is_ipv4() && !is_local(ip);
+        if translated { self.outer_port() } else { self.port }
     }
 
     pub(crate) fn set_outer_port(&self, port: u16) {

@@ -23,17 +23,22 @@
 //! ```
 //!
 //! Beside it lives a [`DhtWorld`]: hundreds of real nodes of the DHT ([`samara_dht::Dht`]) with loss, churn, NATs and
-//! liars. And [`run_utp`] has streams of uTP share a bottleneck with each other and with a flow like TCP's.
+//! liars. [`run_utp`] has streams of uTP share a bottleneck with each other and with a flow like TCP's. And [`run_punch`] puts two
+//! peers behind boxes that translate addresses ([`Nat`]) and sees whether a third brings them together.
 #![forbid(unsafe_code)]
 
 mod dht_report;
 mod dht_world;
+mod nat;
 mod node;
+mod punch_world;
 mod utp_world;
 mod world;
 
 pub use dht_report::{AnnounceRecord, DhtReport, ENOUGH_HOLDERS, LookupRecord};
 pub use dht_world::{DhtWorld, DhtWorldConfig};
+pub use nat::{Nat, NatConfig, NatKind};
 pub use node::{Behaviour, Node, NodeConfig, NodeId};
+pub use punch_world::{Meeting, PunchReport, PunchWorldConfig, run_punch};
 pub use utp_world::{UtpReport, UtpWorldConfig, run_utp};
 pub use world::{World, WorldConfig};

@@ -55,10 +55,11 @@ pub enum Effect {
     ServeReady(PeerKey),
     /// Close the connection. The core has forgotten the peer already and takes no input of it any more.
     Disconnect(PeerKey, DisconnectReason),
-    /// Connect to a peer and shake hands; answer with `handle_peer_connected` or `handle_dial_failed`.
+    /// Connect to a peer and shake hands; answer with `handle_peer_connected` or `handle_dial_failed`, and say meanwhile if it takes
+    /// long (`handle_dial_slow`).
     Dial(SocketAddr),
-    /// Connect to a peer by uTP alone, from our one port, at once: it does the same now (BEP 55). Answered like
-    /// [`Effect::Dial`].
+    /// Connect to a peer by uTP alone, from our one port, at once: it does the same now (BEP 55). A dial of the same address that is
+    /// under way ends and is not answered. Answer with `handle_peer_connected` or `handle_punch_failed`.
     Punch(SocketAddr),
     /// Announce to a tracker; answer with `handle_announced` or `handle_announce_failed`.
     Announce(Box<Announce>),
@@ -113,6 +114,9 @@ pub enum DisconnectReason {
     Myself,
     /// We are connected to this peer already.
     Duplicate,
+    /// We are connected to this peer already, but the other end may keep this connection rather than that one. The shell keeps it
+    /// for some seconds, and offers it again should the other one end.
+    Spare,
     /// Neither side can want anything of the other: both are complete.
     Redundant,
     /// Nothing was heard for too long, or nothing useful came where others wait for the place.

@@ -35,6 +35,7 @@ def session(options):
         "enable_natpmp": False,
         "allow_multiple_connections_per_ip": True,
         "upload_rate_limit": options.limit_up,
+        "download_rate_limit": options.limit_down,
         "alert_mask": lt.alert.category_t.status_notification
         | lt.alert.category_t.error_notification
         | lt.alert.category_t.storage_notification
@@ -87,6 +88,7 @@ def main():
     ask.add_argument("--port", type=int, required=True)
     ask.add_argument("--peer", action="append", default=[])
     ask.add_argument("--limit-up", type=int, default=0)
+    ask.add_argument("--limit-down", type=int, default=0)
     ask.add_argument("--trust", action="store_true", help="seed without checking: how a seed comes to corrupt")
     ask.add_argument("--as-installed", action="store_true", help="uTP and encryption as libtorrent has them by default")
     ask.add_argument("--encryption", choices=["rc4", "plaintext"], help="encryption forced: of the whole stream, or of its beginning")

@@ -366,8 +366,8 @@ impl State {
         match command {
             FinderCommand::Seek { hash, seed } => {
                 self.seekers.seek(now, hash, seed);
-                let port = AnnouncedPort::Explicit(self.shared.outer_port());
                 for index in 0..self.nodes.len() {
+                    let port = self.port_of(index);
                     self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
                     if !seed && !self.nodes[index].joined {
                         // The announce waits until the network is joined; who wants peers does not.
@@ -389,6 +389,14 @@ impl State {
         }
     }
 
+    /// The port by which peers reach us over the family of a node: what a gateway gave is for IPv4.
+    fn port_of(&self, index: usize) -> AnnouncedPort {
+        AnnouncedPort::Explicit(match self.nodes[index].family {
+            Family::V4 => self.shared.outer_port(),
+            Family::V6 => self.shared.port(),
+        })
+    }
+
     /// A gateway has told our address, or has given another port.
     fn on_outside(&mut self, now: Instant, ip: Option<IpAddr>) {
         for index in 0..self.nodes.len() {
@@ -401,8 +409,8 @@ impl State {
             return;
         }
         for (hash, seed) in self.seekers.all() {
-            let port = AnnouncedPort::Explicit(port);
             for index in 0..self.nodes.len() {
+                let port = self.port_of(index);
                 self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
             }
         }

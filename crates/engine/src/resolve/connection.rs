@@ -106,7 +106,7 @@ impl Connection {
             self.say(Said::Extensions(Box::default())).await;
             return Ok(());
         }
-        write(&stream, &introduction(shared.outer_port(), self.addr)).await?;
+        write(&stream, &introduction(shared.port_for(self.addr.ip()), self.addr)).await?;
         self.exchange_messages(stream).await
     }
 
@@ -114,7 +114,7 @@ impl Connection {
         // Of a link that names a v1 hash nobody knows yet whether there is another; what comes is proven anyway.
         let hashes = self.hashes;
         let meant = |hash: &WireHash| hashes.v2().is_none() || hashes.matches(hash);
-        dial(&self.env.shared, self.addr, ours, meant).await
+        dial(&self.env.shared, self.addr, ours, meant, || {}).await
     }
 
     async fn exchange_messages(&mut self, stream: PeerStream) -> io::Result<()> {

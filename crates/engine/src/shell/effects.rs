@@ -74,9 +74,13 @@ impl TorrentShell {
                     }
                 }
                 Effect::Dial(addr) => {
-                    spawn_local(dial::run(Rc::clone(self), addr));
+                    let dial = spawn_local(dial::run(Rc::clone(self), addr));
+                    live.dials.insert(addr, dial.abort_handle());
                 }
                 Effect::Punch(addr) => {
+                    if let Some(dial) = live.dials.remove(&addr) {
+                        dial.abort();
+                    }
                     spawn_local(dial::punch(Rc::clone(self), addr));
                 }
                 Effect::Announce(announce) => self.announce(*announce),

@@ -49,6 +49,7 @@ impl TorrentShell {
         if due(self.peek(|live, _| live.core.next_timeout()).flatten()) {
             self.with_live(|live, now| live.core.handle_timeout(now, &mut live.out));
         }
+        self.life.borrow_mut().close_old_spares(now);
         if verify {
             self.with_live(|live, _| self.verify_finished(live));
         }

@@ -1,6 +1,7 @@
 //! What a torrent's shell knows beside the core: what it is doing, its troubles, its deadlines.
 
 use super::Newcomer;
+use super::spares::Spare;
 use crate::error::TorrentError;
 use crate::status::{State, TorrentStatus};
 use samara_disk::CheckProgress;
@@ -66,6 +67,8 @@ pub(super) struct Life {
     pub(super) early_peers: Vec<SocketAddr>,
     /// Peers that dialled us before the core was there: they wait for the check to end.
     early_newcomers: Vec<Newcomer>,
+    /// Second connections with peers, oldest first.
+    pub(super) spares: Vec<Spare>,
 }
 
 impl Life {
@@ -95,6 +98,7 @@ impl Life {
             trackers_answered: 0,
             early_peers,
             early_newcomers: Vec::new(),
+            spares: Vec::new(),
         }
     }
 
@@ -168,6 +172,6 @@ impl Life {
         // While resume data is being written, the next time is not due before that is done.
         let save_at = if self.saving { None } else { self.save_at };
         let due = [self.retry_at, self.publish_at, self.flush_at, self.verify_at, save_at];
-        due.into_iter().flatten().min()
+        due.into_iter().chain([self.spares_end()]).flatten().min()
     }
 }

@@ -12,6 +12,7 @@
 //! | `start` | finds out what is there, and begins |
 //! | `keeper` | the torrent's deadlines |
 //! | `save` | resume data |
+//! | `spares` | second connections with peers of which the other end may keep either |
 //! | `stop` | pausing, stopping, removing |
 //! | `trackers` | the owner's say in the trackers |
 
@@ -21,6 +22,7 @@ mod keeper;
 mod life;
 mod pieces;
 mod save;
+mod spares;
 mod start;
 mod stop;
 mod storage;
@@ -42,19 +44,20 @@ use life::Life;
 use pieces::PieceBuffers;
 use samara_disk::{FinishedPiece, Store};
 use samara_swarm::torrent::{Direction, NewPeer, PeerSource};
-use samara_swarm::{Outbox, PeerKey, Torrent};
+use samara_swarm::{DisconnectReason, Outbox, PeerKey, Torrent};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{PeerId, WireHash};
 use samara_wire::layout::PieceLayout;
 use samara_wire::peer::handshake::{Handshake, Reserved};
 use samara_wire::time::Instant;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 
 /// One torrent in its shard.
 pub(crate) struct TorrentShell {
@@ -95,6 +98,8 @@ pub(crate) struct Live {
     finished: Vec<FinishedPiece>,
     /// Peers with something to be flushed.
     dirty: Vec<Rc<Peer>>,
+    /// Dials under way.
+    dials: BTreeMap<SocketAddr, AbortHandle>,
     /// Kept while the torrent downloads and so shares the block buffers.
     taker: Option<Taker>,
     /// Kept while peers are sought without trackers.
@@ -123,6 +128,7 @@ impl Live {
             peers: Vec::new(),
             finished: Vec::new(),
             dirty: Vec::new(),
+            dials: BTreeMap::new(),
             taker: None,
             seeking: None,
         }
@@ -258,7 +264,11 @@ impl TorrentShell {
             return;
         }
         let admitted = self.with_live(|live, now| {
-            let new = NewPeer { addr, direction, utp: false, peer_id, reserved };
+            if direction == Direction::Outgoing {
+                live.dials.remove(&addr);
+            }
+            let utp = stream.is_utp();
+            let new = NewPeer { addr, direction, utp, peer_id, reserved };
             let admitted = live.core.handle_peer_connected(now, new, &mut live.out);
             match admitted {
                 Ok(key) => {
@@ -277,6 +287,19 @@ impl TorrentShell {
                     tracing::debug!(%addr, ?reason, "peer refused");
                     // The other end should learn who we are: it may be ourselves, or know us already.
                     let _ = stream.try_write_vectored(&[IoSlice::new(&greeting)]);
+                    if reason == DisconnectReason::Spare {
+                        let greeting = Vec::new();
+                        let spare = Newcomer {
+                            stream,
+                            addr,
+                            direction,
+                            peer_id,
+                            reserved,
+                            place,
+                            greeting,
+                        };
+                        self.life.borrow_mut().keep_spare(now, spare);
+                    }
                     None
                 }
             }
@@ -287,7 +310,20 @@ impl TorrentShell {
     }
 
     pub(crate) fn dial_failed(self: &Rc<Self>, addr: SocketAddr) {
-        self.with_live(|live, now| live.core.handle_dial_failed(now, addr, &mut live.out));
+        self.with_live(|live, now| {
+            live.dials.remove(&addr);
+            live.core.handle_dial_failed(now, addr, &mut live.out);
+        });
+    }
+
+    /// A dial takes long, and goes on.
+    pub(crate) fn dial_slow(self: &Rc<Self>, addr: SocketAddr) {
+        self.with_live(|live, now| live.core.handle_dial_slow(now, addr, &mut live.out));
+    }
+
+    /// A connection that was to be begun from both ends did not come about.
+    pub(crate) fn punch_failed(self: &Rc<Self>, addr: SocketAddr) {
+        self.with_live(|live, now| live.core.handle_punch_failed(now, addr, &mut live.out));
     }
 
     /// Ends the connections with peers that the IP filter blocks.
@@ -303,12 +339,17 @@ impl TorrentShell {
 
     /// The connection of `peer` has ended.
     pub(crate) fn peer_gone(self: &Rc<Self>, peer: &Peer) {
-        self.with_live(|live, now| {
+        let gone = self.with_live(|live, now| {
             // If it is not there, the core closed it and has forgotten it.
-            if live.take_peer(peer.key).is_some() {
+            let gone = live.take_peer(peer.key).is_some();
+            if gone {
                 live.core.handle_disconnected(now, peer.key, &mut live.out);
             }
+            gone
         });
+        if gone == Some(true) {
+            self.offer_spares();
+        }
     }
 
     /// Writes to `peer` what there is to write. True if its budget was spent.

@@ -236,6 +236,7 @@ impl TorrentShell {
             sequential: self.options.sequential,
             seek: self.options.seek && shared.discovery.has_finders(),
             dht_port: shared.dht_port(),
+            holepunch: shared.config.utp,
             trackers: self.tracker_tiers(),
             ..TorrentConfig::default()
         }

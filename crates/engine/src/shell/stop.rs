@@ -18,6 +18,7 @@ const SAVE_RESERVE: Duration = Duration::from_millis(600);
 impl TorrentShell {
     pub(super) fn pause(self: &Rc<Self>) {
         self.life.borrow_mut().paused = true;
+        self.life.borrow_mut().spares.clear();
         self.with_live(|live, now| {
             live.core.handle_stop(now, &mut live.out);
             self.spill_all(live);
@@ -34,6 +35,7 @@ impl TorrentShell {
                 self.life.borrow_mut().renew(self.env.now());
                 self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
             } else if !back && !was_offline {
+                self.life.borrow_mut().spares.clear();
                 self.with_live(|live, now| {
                     live.core.handle_stop(now, &mut live.out);
                     self.spill_all(live);
@@ -68,6 +70,7 @@ impl TorrentShell {
                 return;
             }
             life.stopping = true;
+            life.spares.clear();
             life.progress.cancel();
         }
         self.with_live(|live, now| {

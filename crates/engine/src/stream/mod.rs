@@ -104,6 +104,11 @@ impl PeerStream {
         lock(&self.ahead).append(&mut bytes);
     }
 
+    /// Whether uTP carries it.
+    pub(crate) const fn is_utp(&self) -> bool {
+        matches!(self.carrier, Carrier::Utp(_))
+    }
+
     /// Takes the stream from the event loop.
     pub(crate) fn detach(self) -> io::Result<Detached> {
         let carrier = match self.carrier {

@@ -120,8 +120,8 @@ impl Asking<'_> {
     async fn run(&self) -> Result<Answer, TrackerFault> {
         let families = tokio::time::timeout_at(self.end, self.inner.families(self.target)).await;
         let families = families.map_err(|_| TrackerFault::Timeout(self.timeout))??;
-        if families.len() == 1 {
-            return Ok((self.attempt(None).await?, None));
+        if let [only] = families[..] {
+            return Ok((self.attempt_over(None, only).await?, None));
         }
         match self.inner.avoided.get(self.host) {
             Some(avoided) => self.one_by_one(avoided).await,
@@ -131,12 +131,12 @@ impl Asking<'_> {
 
     /// Over the family that worked, and over the other only if it works no more.
     async fn one_by_one(&self, avoided: Family) -> Result<Answer, TrackerFault> {
-        let fault = match self.attempt(Some(other(avoided))).await {
+        let fault = match self.attempt(other(avoided)).await {
             Err(fault) if fault.is_silence() => fault,
             answer => return Ok((answer?, None)),
         };
         self.inner.avoided.forgive(self.host, avoided);
-        match self.attempt(Some(avoided)).await {
+        match self.attempt(avoided).await {
             Ok(response) => {
                 self.inner.avoided.avoid(self.host, other(avoided));
                 Ok((response, None))
@@ -146,7 +146,7 @@ impl Asking<'_> {
     }
 
     async fn both(&self) -> Result<Answer, TrackerFault> {
-        let (mut v4, mut v6) = (self.attempt(Some(Family::V4)), self.attempt(Some(Family::V6)));
+        let (mut v4, mut v6) = (self.attempt(Family::V4), self.attempt(Family::V6));
         let (first, family) = tokio::select! {
             answer = &mut v4 => (answer, Family::V4),
             answer = &mut v6 => (answer, Family::V6),
@@ -167,10 +167,18 @@ impl Asking<'_> {
         }
     }
 
-    /// One attempt, within the time.
-    fn attempt(&self, family: Option<Family>) -> Attempt {
+    /// One attempt over `family`, within the time.
+    fn attempt(&self, family: Family) -> Attempt {
+        self.attempt_over(Some(family), family)
+    }
+
+    /// One attempt, over `family` alone if that must be said; it will be `over`.
+    fn attempt_over(&self, family: Option<Family>, over: Family) -> Attempt {
         let (inner, target) = (self.inner.clone(), self.target.clone());
-        let (request, end, timeout) = (self.request.clone(), self.end, self.timeout);
+        let (mut request, end, timeout) = (self.request.clone(), self.end, self.timeout);
+        if over == Family::V6 {
+            request.port = inner.port_v6.unwrap_or(request.port);
+        }
         Box::pin(async move {
             let answer = inner.announce_over(family, &target, &request);
             match tokio::time::timeout_at(end, answer).await {

@@ -66,6 +66,8 @@ struct Inner {
     names: Arc<Names>,
     avoided: Avoided,
     gate: Arc<Gate>,
+    /// Told over IPv6 instead of the port in an announce, which may be one that a gateway translates.
+    port_v6: Option<u16>,
 }
 
 impl TrackerClient {
@@ -73,15 +75,15 @@ impl TrackerClient {
     /// not used. With a proxy that resolves names and chooses families.
     #[must_use]
     pub fn new(egress: &Egress) -> Self {
-        Self::with_gate(Arc::new(Binding::now(egress)), Gate::new())
+        Self::with_gate(Arc::new(Binding::now(egress)), Gate::new(), None)
     }
 
-    /// A client that shares its limits with others.
-    pub(crate) fn with_gate(binding: Arc<Binding>, gate: Arc<Gate>) -> Self {
+    /// A client that shares its limits with others. `port_v6`: our port over IPv6, if announces may name another one.
+    pub(crate) fn with_gate(binding: Arc<Binding>, gate: Arc<Gate>, port_v6: Option<u16>) -> Self {
         let names = Arc::<Names>::default();
         let (http, udp) = (Http::new(&binding, names.clone()), Udp::new(&binding));
         let avoided = Avoided::default();
-        Self { inner: Arc::new(Inner { binding, http, udp, names, avoided, gate }) }
+        Self { inner: Arc::new(Inner { binding, http, udp, names, avoided, gate, port_v6 }) }
     }
 
     /// From where it sends.

@@ -219,7 +219,7 @@ impl Announcer {
         }
     }
 
-    /// The port we listen on changed; the next announces tell it.
+    /// The port by which we are reached changed; the next announces tell it.
     pub fn set_port(&mut self, port: u16) {
         self.config.port = port;
     }
@@ -233,7 +233,8 @@ impl Announcer {
         let id = AnnounceId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
         let tracker = &mut self.trackers[index];
-        tracker.on_announced(Pending { id, event, since: now }, counters);
+        let port = self.config.port;
+        tracker.on_announced(Pending { id, event, since: now, port }, counters);
         let (uploaded, downloaded) = tracker.since_started(counters);
         let stops = self.phase == Phase::Stopping || event == AnnounceEvent::Stopped;
         let announce = Announce {
@@ -242,7 +243,7 @@ impl Announcer {
             request: AnnounceRequest {
                 info_hash: self.config.info_hash,
                 peer_id: self.config.peer_id,
-                port: self.config.port,
+                port,
                 uploaded,
                 downloaded,
                 left: counters.left,
@@ -266,8 +267,13 @@ impl Announcer {
     ) -> Option<&str> {
         let index = self.index_of(id)?;
         let tracker = &mut self.trackers[index];
+        let told = tracker.pending.map(|pending| pending.port);
         let event = tracker.on_response(now, response, self.completed, &mut self.rng);
         let index = self.settle(index, event);
+        if self.phase == Phase::Running && told != Some(self.config.port) {
+            // It knows us by a port that was ours when it was asked.
+            self.trackers[index].hurry(now);
+        }
         self.next = self.plan();
         Some(&self.trackers[index].url)
     }

@@ -58,6 +58,8 @@ pub(super) struct Pending {
     pub(super) id: AnnounceId,
     pub(super) event: AnnounceEvent,
     pub(super) since: Instant,
+    /// The port that it tells.
+    pub(super) port: u16,
 }
 
 #[derive(Clone, Copy, Debug)]

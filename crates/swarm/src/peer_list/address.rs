@@ -24,6 +24,11 @@ pub(super) fn usable(addr: SocketAddr) -> Option<SocketAddr> {
     }
 }
 
+/// Whether somebody may be reached there: not port 0, unspecified, multicast or broadcast.
+pub(crate) fn is_usable(addr: SocketAddr) -> bool {
+    usable(addr).is_some()
+}
+
 /// Whether the address is on this machine or the user's own network, where many peers may share a subnet.
 #[must_use]
 pub fn is_local(ip: IpAddr) -> bool {

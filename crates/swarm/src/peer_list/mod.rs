@@ -24,6 +24,7 @@ pub use priority::canonical_priority;
 
 use crate::rng::Rng;
 use crate::torrent::PeerSource;
+pub(crate) use address::is_usable;
 use address::usable;
 pub use address::{Subnet, is_local};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -31,9 +31,7 @@ impl Torrent {
             return self.drive_announcer(now, out);
         }
         let url = url.to_owned();
-        if let Some(ip) = response.external_ip {
-            self.on_external_ip(now, ip);
-        }
+        self.on_told_external(now, response.external_ip);
         out.push(Effect::Event(Event::TrackerAnswered {
             url,
             peers: response.peers.len(),
@@ -43,7 +41,8 @@ impl Torrent {
         self.drive_announcer(now, out);
     }
 
-    /// A tracker that has answered answered again, over another address family: its peers count, and nothing else.
+    /// A tracker that has answered answered again, over another address family: its peers count, and what it says of our address in
+    /// that family, and nothing else.
     pub fn handle_more_announced(
         &mut self,
         now: Instant,
@@ -51,6 +50,7 @@ impl Torrent {
         out: &mut Outbox,
     ) {
         if !self.announcer.is_stopped() {
+            self.on_told_external(now, response.external_ip);
             self.handle_peers(now, PeerSource::Tracker, &response.peers, out);
         }
     }
@@ -97,12 +97,16 @@ impl Torrent {
         self.drive_announcer(now, out);
     }
 
-    /// Our own address as others see it. A tracker is believed, a peer only where nothing better is known:
-    /// the order in which we dial depends on it.
+    /// A tracker (BEP 24) or a gateway tells our own address.
+    fn on_told_external(&mut self, now: Instant, ip: Option<IpAddr>) {
+        if let Some(ip) = ip.map(|ip| ip.to_canonical()).filter(|ip| self.external.tell(*ip)) {
+            self.on_external_ip(now, ip);
+        }
+    }
+
+    /// Our own address as others see it is known, as far as [`External`](super::external::External) can tell.
     pub(super) fn on_external_ip(&mut self, now: Instant, ip: IpAddr) {
-        self.external_known = true;
-        let port = self.config.outer_port.unwrap_or(self.config.listen_port);
-        self.peer_list.set_external(now, SocketAddr::new(ip, port));
+        self.peer_list.set_external(now, SocketAddr::new(ip, self.port_for(ip)));
     }
 
     /// By which port, and by which address if that is known, peers outside reach us: a gateway said so. Trackers are told of another
@@ -115,9 +119,7 @@ impl Torrent {
         out: &mut Outbox,
     ) {
         let before = self.config.outer_port.replace(port).unwrap_or(self.config.listen_port);
-        if let Some(ip) = ip {
-            self.on_external_ip(now, ip);
-        }
+        self.on_told_external(now, ip);
         if before != port {
             self.announcer.set_port(port);
             self.handle_announce_now(now, out);

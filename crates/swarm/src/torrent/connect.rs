@@ -21,27 +21,47 @@ const USELESS: Duration = Duration::from_secs(60);
 /// Peers remembered after they left: blocks they sent may turn out corrupt later.
 const MAX_DEPARTED: usize = 256;
 
+/// The first bytes of a peer id, by which one tells those who decide as we do.
+const CLIENT: usize = 3;
+
+/// What becomes of the older one of two connections with one peer.
+enum Older {
+    /// It stays, and the newer one is refused.
+    Stays,
+    /// It makes place for the newer one.
+    Goes,
+    /// It stays for now: which one the other end keeps is not known.
+    StaysForNow,
+}
+
 impl Torrent {
     /// A handshake is done.
     ///
     /// # Errors
-    /// Why the newcomer is refused; the shell closes the connection. Nothing was kept of it.
+    /// Why the newcomer is refused; the shell closes the connection, but for [`DisconnectReason::Spare`]. Nothing was kept of it.
     pub fn handle_peer_connected(
         &mut self,
         now: Instant,
         new: NewPeer,
         out: &mut Outbox,
     ) -> Result<PeerKey, DisconnectReason> {
-        self.dialling.retain(|addr| *addr != new.addr);
+        let outgoing = new.direction == Direction::Outgoing;
+        if outgoing {
+            self.on_dialled(new.addr);
+        }
         if let Err(reason) = self.admit(now, &new, out) {
-            if new.direction == Direction::Outgoing {
+            if outgoing {
                 self.peer_list.on_failed(now, new.addr);
             }
             return Err(reason);
         }
         let pieces = self.layout.count();
-        let key = self.peers.insert(|key| Peer::new(now, key, new, pieces));
-        self.peer_list.on_connected(now, new.addr, new.direction == Direction::Outgoing);
+        let key = self.peers.insert(|key| {
+            let mut peer = Peer::new(now, key, new, pieces);
+            peer.holepunch.punched = outgoing && self.holepunch.is_unreachable(new.addr);
+            peer
+        });
+        self.peer_list.on_connected(now, new.addr, outgoing);
         self.picker.peer_joined(&samara_wire::bitfield::Bitfield::empty(pieces));
         self.pex_changed();
         self.greet(now, key, out);
@@ -56,12 +76,29 @@ impl Torrent {
         }
     }
 
-    /// [`Effect::Dial`] or [`Effect::Punch`] came to nothing.
+    /// [`Effect::Dial`] came to nothing.
     pub fn handle_dial_failed(&mut self, now: Instant, addr: SocketAddr, out: &mut Outbox) {
-        self.dialling.retain(|dialled| *dialled != addr);
-        self.peer_list.on_failed(now, addr);
+        self.on_dial_failed(now, addr);
         self.ask_rendezvous(now, addr, out);
         self.drive_dialling(now, out);
+    }
+
+    /// A dial, or a connection begun from both ends, has come about.
+    fn on_dialled(&mut self, addr: SocketAddr) {
+        let punched = self.holepunch.end_punch(addr);
+        // Neither, if it was spare and is offered again.
+        if punched || self.dialling.contains(&addr) {
+            self.holepunch.note_dial(addr, !punched);
+        }
+        self.dialling.retain(|dialled| *dialled != addr);
+    }
+
+    pub(super) fn on_dial_failed(&mut self, now: Instant, addr: SocketAddr) {
+        self.dialling.retain(|dialled| *dialled != addr);
+        self.peer_list.on_failed(now, addr);
+        if self.punches() {
+            self.holepunch.note_dial(addr, false);
+        }
     }
 
     /// Addresses of peers were learned.
@@ -118,6 +155,7 @@ impl Torrent {
             for addr in self.peer_list.next_to_dial(now, room) {
                 self.dialling.push(addr);
                 out.push(Effect::Dial(addr));
+                self.on_dial(now, addr, out);
             }
         }
         self.schedule_tick(now);
@@ -125,7 +163,7 @@ impl Torrent {
 
     /// How many more dials there is room for.
     pub(super) fn dial_room(&self) -> usize {
-        let taken = self.peers.len() + self.dialling.len();
+        let taken = self.peers.len() + self.dialling.len() + self.holepunch.punching();
         let places = self.config.max_peers.saturating_sub(taken);
         places.min(MAX_DIALLING.saturating_sub(self.dialling.len()))
     }
@@ -153,8 +191,11 @@ impl Torrent {
         let twin = self.peers.iter().find(|p| p.peer_id == new.peer_id || p.addr == new.addr);
         if let Some(twin) = twin {
             let (key, silent) = (twin.key, now.since(twin.last_received) > SILENT);
-            if !silent && self.older_stays(twin, new) {
-                return Err(DisconnectReason::Duplicate);
+            match self.older(twin, new) {
+                _ if silent => {}
+                Older::Goes => {}
+                Older::Stays => return Err(DisconnectReason::Duplicate),
+                Older::StaysForNow => return Err(DisconnectReason::Spare),
             }
             self.disconnect(now, key, DisconnectReason::Duplicate, out);
         }
@@ -173,21 +214,29 @@ impl Torrent {
         Ok(())
     }
 
-    /// Which of two connections between the same two peers survives. When both ends dialled at once, both must come
-    /// to the same answer: the one dialled by the smaller peer id.
-    fn older_stays(&self, older: &Peer, newer: &NewPeer) -> bool {
+    /// What becomes of the older one of two connections between the same two peers. When both ends dialled at once, both must come
+    /// to the same answer: among clients of our kind it is the one dialled by the smaller peer id. Others have rules of their own
+    /// (libtorrent compares ports, and draws lots where they are equal), so with them the other end decides.
+    fn older(&self, older: &Peer, newer: &NewPeer) -> Older {
         if older.peer_id != newer.peer_id {
-            return true;
+            // At one UDP port there is one program, and it is the one that shook hands last.
+            return if older.utp && newer.utp { Older::Goes } else { Older::Stays };
         }
         if older.direction == newer.direction {
             // A peer that dials us again has given the first connection up, though we may not have heard of its end yet:
             // so it is when a magnet link turns into a torrent. From elsewhere it may be somebody else who borrows the id.
-            let again =
-                newer.direction == Direction::Incoming && older.addr.ip() == newer.addr.ip();
-            return !again;
+            return match newer.direction {
+                Direction::Incoming if older.addr.ip() == newer.addr.ip() => Older::Goes,
+                Direction::Incoming => Older::Stays,
+                Direction::Outgoing => Older::StaysForNow,
+            };
+        }
+        if newer.peer_id.0[..CLIENT] != self.config.peer_id.0[..CLIENT] {
+            return Older::StaysForNow;
         }
         let we_are_smaller = self.config.peer_id < newer.peer_id;
-        (older.direction == Direction::Outgoing) == we_are_smaller
+        let ours_is_older = older.direction == Direction::Outgoing;
+        if ours_is_older == we_are_smaller { Older::Stays } else { Older::Goes }
     }
 
     /// What we say first: our pieces, our extensions, what is granted while choked.
@@ -231,7 +280,7 @@ impl Torrent {
         let gave_back = !peer.outstanding.is_empty();
         self.picker.release_all(key);
         self.pex_changed();
-        self.forget_introducer(key);
+        self.holepunch.forget_introducer(key, None);
         if self.departed.len() == MAX_DEPARTED {
             self.departed.pop_front();
         }

@@ -5,6 +5,7 @@ use super::metadata::UT_METADATA_ID;
 use super::peer::MAX_SERVE_QUEUE;
 use super::{PeerKey, Torrent};
 use crate::outbox::{Effect, Outbox};
+use crate::peer_list::is_local;
 use crate::pex::UT_PEX_ID;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -48,15 +49,10 @@ impl Torrent {
         Message::Extended { id: HANDSHAKE_ID, payload: handshake.encode().into() }
     }
 
-    /// The port by which a peer reaches us: on the local network no gateway is between us.
-    fn port_for(&self, peer: IpAddr) -> u16 {
-        let is_near = match peer {
-            IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
-            IpAddr::V6(ip) => {
-                ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback()
-            }
-        };
-        let outer_port = self.config.outer_port.filter(|_| !is_near);
+    /// The port by which a peer reaches us: on the local network no gateway is between us, and with IPv6 none that translates.
+    pub(super) fn port_for(&self, peer: IpAddr) -> u16 {
+        let translated = peer.is_ipv4() && !is_local(peer);
+        let outer_port = self.config.outer_port.filter(|_| translated);
         outer_port.unwrap_or(self.config.listen_port)
     }
 
@@ -98,7 +94,9 @@ impl Torrent {
                     self.pex_changed();
                     self.peer_list.on_listen_port(now, from, port);
                 }
-                if let Some(ip) = said.your_ip.filter(|_| !self.external_known) {
+                if let Some(ip) = said.your_ip
+                    && self.external.vote(from.ip(), ip)
+                {
                     self.on_external_ip(now, ip);
                 }
             }

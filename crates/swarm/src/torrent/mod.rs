@@ -17,6 +17,7 @@
 //! | `pex` | which peers are told of which, and what becomes of what they tell (BEP 11) |
 //! | `holepunch` | who is reached through NATs with the help of whom (BEP 55) |
 //! | `announcing` | trackers and the addresses they name |
+//! | `external` | what our own address is, as others see it (BEP 10, 24) |
 //! | `seeking` | finding peers without trackers (BEP 5, 14), and that a private torrent does not (BEP 27) |
 //! | `timers` | what time alone brings about |
 //!
@@ -31,6 +32,7 @@ mod announcing;
 mod connect;
 mod download;
 mod extension;
+mod external;
 mod hashes;
 mod holepunch;
 mod messages;
@@ -65,6 +67,7 @@ use crate::rng::Rng;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use external::External;
 use holepunch::Holepunch;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{InfoHashes, PieceIndex};
@@ -100,8 +103,7 @@ pub struct Torrent {
     running: bool,
     /// What was last said by [`Effect::Seek`], while it holds.
     sought: Option<bool>,
-    /// Whether a tracker or a peer has told our external address.
-    external_known: bool,
+    external: External,
     /// Whether `Event::Complete` was told since the torrent last became incomplete.
     complete: bool,
     /// Bytes of block buffers the shell can still fill, less what is asked for already.
@@ -173,7 +175,7 @@ impl Torrent {
             layered: None,
             running: false,
             sought: None,
-            external_known: false,
+            external: External::default(),
             complete,
             credit: u64::MAX,
             sources: 0,

@@ -61,10 +61,10 @@ impl Peer {
 
     fn pex_flags(&self) -> PexFlags {
         let seed = if self.is_seed() || self.upload_only { PexFlags::SEED } else { 0 };
-        let dialled = self.direction == Direction::Outgoing;
+        let reached = self.direction == Direction::Outgoing && !self.holepunch.punched;
         let utp = if self.utp { PexFlags::UTP } else { 0 };
         let punches = if self.holepunch.id != 0 { PexFlags::HOLEPUNCH } else { 0 };
-        PexFlags(seed | utp | punches | if dialled { PexFlags::REACHABLE } else { 0 })
+        PexFlags(seed | utp | punches | if reached { PexFlags::REACHABLE } else { 0 })
     }
 }
 
@@ -129,8 +129,9 @@ impl Torrent {
         let named = named.map_err(|_| "peer exchange far more often than once a minute")?;
         // A seed looks for no seeds.
         let wanted = named.into_iter().filter(|(_, flags)| !(complete && flags.is_seed()));
-        let added: Vec<_> = wanted.map(|(addr, _)| addr).collect();
-        self.on_introduced(key, &added);
+        let wanted: Vec<_> = wanted.collect();
+        self.on_introduced(now, key, &wanted, out);
+        let added: Vec<_> = wanted.into_iter().map(|(addr, _)| addr).collect();
         self.handle_peers(now, PeerSource::Pex, &added, out);
         Ok(())
     }

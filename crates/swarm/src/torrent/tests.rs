@@ -376,7 +376,24 @@ fn ourselves_and_doubles_are_refused() {
     let twin = t.new_peer(Reserved::OURS);
     t.torrent.handle_peer_connected(t.now, twin, &mut t.out).unwrap();
     let again = t.torrent.handle_peer_connected(t.now, twin, &mut t.out);
-    assert_eq!(again, Err(DisconnectReason::Duplicate));
+    assert_eq!(again, Err(DisconnectReason::Spare), "which one the other end keeps is its affair");
+    let imposter = NewPeer { peer_id: PeerId([99; 20]), ..twin };
+    let other = t.torrent.handle_peer_connected(t.now, imposter, &mut t.out);
+    assert_eq!(other, Err(DisconnectReason::Duplicate));
+}
+
+#[test]
+fn who_shakes_hands_at_a_udp_port_is_who_is_there_now() {
+    let mut t = Trace::leech();
+    let incoming = |new| NewPeer { direction: Direction::Incoming, utp: true, ..new };
+    let first = incoming(t.new_peer(Reserved::OURS));
+    let key = t.torrent.handle_peer_connected(t.now, first, &mut t.out).unwrap();
+    t.effects();
+    // The same machine after a restart.
+    let restarted = NewPeer { peer_id: PeerId([99; 20]), ..first };
+    t.torrent.handle_peer_connected(t.now, restarted, &mut t.out).unwrap();
+    assert_eq!(disconnected(&t.effects(), key), Some(DisconnectReason::Duplicate));
+    assert_eq!(t.torrent.peers.len(), 1);
 }
 
 #[test]
@@ -398,7 +415,7 @@ fn a_peer_that_dials_again_at_once_takes_the_place_of_its_first_connection() {
 #[test]
 fn of_two_crossing_dials_both_ends_keep_the_same_one() {
     // We are "-SM0100-…"; a smaller id has its own dial survive, a larger one has ours survive.
-    for (id, ours_stays) in [([b'!'; 20], false), ([b'z'; 20], true)] {
+    for (id, ours_stays) in [(*b"-SM0000-............", false), (*b"-SM9999-............", true)] {
         let mut t = Trace::leech();
         let outgoing = NewPeer { peer_id: PeerId(id), ..t.new_peer(Reserved::OURS) };
         let key = t.torrent.handle_peer_connected(t.now, outgoing, &mut t.out).unwrap();
@@ -412,6 +429,27 @@ fn of_two_crossing_dials_both_ends_keep_the_same_one() {
         let closed = disconnected(&t.effects(), key);
         assert_eq!(second.is_err(), ours_stays);
         assert_eq!(closed.is_none(), ours_stays);
+    }
+}
+
+#[test]
+fn of_two_crossing_dials_with_another_client_the_second_is_spare_until_the_other_end_has_chosen() {
+    for second_is_ours in [true, false] {
+        let mut t = Trace::leech();
+        let ours = t.new_peer(Reserved::OURS);
+        let theirs = NewPeer {
+            direction: Direction::Incoming,
+            addr: SocketAddr::from(([80, 1, 1, 1], 40_000)),
+            ..ours
+        };
+        let (first, second) = if second_is_ours { (theirs, ours) } else { (ours, theirs) };
+        let key = t.torrent.handle_peer_connected(t.now, first, &mut t.out).unwrap();
+        t.effects();
+        let refused = t.torrent.handle_peer_connected(t.now, second, &mut t.out);
+        assert_eq!((refused, t.effects()), (Err(DisconnectReason::Spare), vec![]));
+        // It closed the first one; the shell offers what it kept.
+        t.torrent.handle_disconnected(t.now, key, &mut t.out);
+        assert!(t.torrent.handle_peer_connected(t.now, second, &mut t.out).is_ok());
     }
 }
 

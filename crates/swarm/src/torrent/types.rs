@@ -30,7 +30,7 @@ pub struct TorrentConfig {
     pub key: u32,
     /// The port we listen on, as announced; 0 if we do not.
     pub listen_port: u16,
-    /// The port by which peers outside the local network reach us, where that is another one.
+    /// The port by which peers outside the local network reach us over IPv4, where that is another one.
     pub outer_port: Option<u16>,
     /// Connections at most.
     pub max_peers: usize,
@@ -48,7 +48,7 @@ pub struct TorrentConfig {
     pub seek: bool,
     /// The port of our DHT node, told to peers that have one (BEP 5); never by a private torrent.
     pub dht_port: Option<u16>,
-    /// Whether there is uTP, so that holes can be punched (BEP 55); never by a private torrent.
+    /// Whether there is uTP, so that holes can be punched and others helped to do so (BEP 55); never by a private torrent.
     pub holepunch: bool,
     /// Our name and version as told in the extension handshake (BEP 10).
     pub client_version: String,

@@ -27,7 +27,7 @@ impl PexFlags {
     pub const SEED: u8 = 0x02;
     /// It takes uTP connections.
     pub const UTP: u8 = 0x04;
-    /// It can help others through a NAT (`ut_holepunch`).
+    /// It speaks `ut_holepunch` (BEP 55).
     pub const HOLEPUNCH: u8 = 0x08;
     /// The sender dialled it: it can be reached.
     pub const REACHABLE: u8 = 0x10;
@@ -36,6 +36,12 @@ impl PexFlags {
     #[must_use]
     pub const fn is_seed(self) -> bool {
         self.0 & Self::SEED != 0
+    }
+
+    /// Whether it can be reached through a NAT with the help of the sender.
+    #[must_use]
+    pub const fn punches(self) -> bool {
+        self.0 & Self::HOLEPUNCH != 0
     }
 }
 

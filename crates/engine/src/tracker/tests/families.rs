@@ -53,6 +53,31 @@ fn peers(answer: &AnnounceResponse) -> Vec<String> {
 }
 
 /// Our own tracker knows each family's peers by where they announce from: so both have to be asked to meet all.
+/// Where a gateway gave another port, it is none of IPv6.
+#[tokio::test]
+async fn over_ipv6_our_own_port_is_told_whatever_a_gateway_translates() {
+    let bind = vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
+    let server = TrackerServer::start(TrackerServerConfig { bind, ..Default::default() }).unwrap();
+    let binding = Arc::new(Binding::now(&Egress::default()));
+    let client = TrackerClient::with_gate(binding, Gate::new(), Some(6881));
+    client.inner.names.set(NAME, &["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]);
+    for (n, scheme) in (1u8..).zip(["http", "udp"]) {
+        let info_hash = WireHash([n; 20]);
+        let ours = AnnounceRequest { info_hash, port: 50_000, ..request() };
+        let url = format!("{scheme}://{NAME}:{}/announce", server.port());
+        client.announce(&url, &ours, TIME).await.unwrap();
+        let only_v6 = format!("{scheme}://[::1]:{}/announce", server.port());
+        client.announce(&only_v6, &ours, TIME).await.unwrap();
+        let other = self::client(&[]);
+        let peer_id = PeerId(*b"-SM0100-another-peer");
+        let asks = AnnounceRequest { info_hash, peer_id, port: 7, ..request() };
+        let mut met = peers(&other.announce(&url, &asks, TIME).await.unwrap());
+        met.sort();
+        met.retain(|peer| peer.ends_with(":50000") || peer.ends_with(":6881"));
+        assert_eq!(met, ["127.0.0.1:50000", "[::1]:6881"], "{scheme}");
+    }
+}
+
 #[tokio::test]
 async fn a_tracker_is_told_of_both_addresses_over_http_and_udp() {
     let bind = vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];

@@ -18,7 +18,11 @@ impl ShardEnv {
         if let Some(client) = trackers.as_ref().filter(|client| *client.binding() == binding) {
             return client.clone();
         }
-        let client = TrackerClient::with_gate(binding, self.shared.announces.clone());
+        let client = TrackerClient::with_gate(
+            binding,
+            self.shared.announces.clone(),
+            self.shared.carrier.clone(),
+        );
         trackers.insert(client).clone()
     }
 

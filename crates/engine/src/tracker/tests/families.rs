@@ -8,7 +8,7 @@ const NAME: &str = "tracker.test";
 /// A client that believes `tracker.test` to be this machine, over both families.
 fn client(bind: &[&str]) -> TrackerClient {
     let bind: Vec<_> = bind.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<crate::Bind>>();
-    let client = TrackerClient::new(&Egress { bind, proxy: None });
+    let client = TrackerClient::new(&Egress { bind, ..Egress::default() });
     client.inner.names.set(NAME, &["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]);
     client
 }

@@ -127,7 +127,7 @@ mod tests {
 
     const LOUD: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
 
-    fn exchanges() -> Exchanges {
+    fn fresh() -> Exchanges {
         Exchanges::new(0x9e37_79b9_7f4a_7c15)
     }
 
@@ -138,7 +138,7 @@ mod tests {
     /// Computes what is due from `flood` exchanges that are asked for in each millisecond, for ten seconds; gives how many are
     /// computed in the last of them, when bursts are over.
     fn in_a_second(cost: Duration, ip: impl Fn(u32) -> IpAddr) -> usize {
-        let mut exchanges = exchanges();
+        let mut exchanges = fresh();
         (0..MEASURED).for_each(|_| exchanges.computed(cost));
         let end = Instant::from_secs(11);
         let mut turns = Vec::new();
@@ -160,14 +160,14 @@ mod tests {
 
     #[test]
     fn a_flock_is_let_in_at_once() {
-        let (mut exchanges, now) = (exchanges(), Instant::from_secs(1));
+        let (mut exchanges, now) = (fresh(), Instant::from_secs(1));
         let begun = (0..200).filter_map(|n| exchanges.reserve(now, source(n)));
         assert_eq!(begun.filter(|at| *at == now).count(), 200);
     }
 
     #[test]
     fn who_floods_does_not_make_others_wait() {
-        let (mut exchanges, mut waits) = (exchanges(), 0);
+        let (mut exchanges, mut waits) = (fresh(), 0);
         for n in 0..10_000_u32 {
             let now = Instant::from_secs(1) + Duration::from_millis(1) * n;
             exchanges.reserve(now, LOUD);
@@ -181,21 +181,21 @@ mod tests {
 
     #[test]
     fn a_64_is_one_source_and_the_local_network_none() {
-        let (mut exchanges, now) = (exchanges(), Instant::from_secs(1));
+        let (mut exchanges, now) = (fresh(), Instant::from_secs(1));
         let of = |high: u16, low: u16| IpAddr::from([0x2a00, 1, 2, high, 0, 0, 0, low]);
         let at_once = |exchanges: &mut Exchanges, ip: &dyn Fn(u16) -> IpAddr| {
             (0..100).filter(|n| exchanges.reserve(now, ip(*n)) == Some(now)).count()
         };
         assert_eq!(at_once(&mut exchanges, &|n| of(3, n)), 21);
-        let mut exchanges = exchanges();
+        let mut exchanges = fresh();
         assert_eq!(at_once(&mut exchanges, &|n| of(n, 3)), 100);
-        let mut exchanges = exchanges();
+        let mut exchanges = fresh();
         assert_eq!(at_once(&mut exchanges, &|_| IpAddr::from([127, 0, 0, 1])), 100);
     }
 
     #[test]
     fn a_machine_that_stalls_is_not_taken_for_a_slow_one() {
-        let mut exchanges = exchanges();
+        let mut exchanges = fresh();
         for took in [300, 5000, 310, 90_000] {
             exchanges.computed(Duration::from_micros(took));
         }

@@ -174,12 +174,12 @@ fn peers_are_found_by_the_dht_through_the_proxy() {
         let torrent = leech.add(add).await.unwrap();
         until(&torrent, |s| s.state == State::Seeding).await;
         sample.assert_same(dir.path());
-        let announced = async {
+        let announced = async || {
             while !first.dht().unwrap().peers(hash).await.unwrap().contains(&relay.outside()) {}
         };
         // With another address than the seed: of one address, one peer is told.
         if relay.outside().ip() != addr(&seed).ip() {
-            tokio::time::timeout(PATIENCE, announced).await.expect("it is announced");
+            tokio::time::timeout(PATIENCE, announced()).await.expect("it is announced");
         }
         for session in [leech, seed, first] {
             session.shutdown().await;

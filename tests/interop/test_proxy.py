@@ -65,7 +65,7 @@ def test_a_download_leaves_by_the_proxy_alone_and_waits_for_it_when_it_dies(lab,
     capture = Capture(lab)
     into = lab.folder("into")
     # Not bound to an address: it would have every way out.
-    argv = ["download", torrent.path, "-o", into, "--no-seed", "--json", "--proxy", proxy.url(), "--dht-node", nodes[0], "--peer", seed.address]
+    argv = ["download", torrent.path, "-o", into, "--no-seed", "--json", "-v", "--proxy", proxy.url(), "--dht-node", nodes[0], "--peer", seed.address]
     leech = samara.start(lab, *argv, env=EVERYTHING)
     capture.wait("some of it came", lambda _, streams: any(s.bytes > MIB for s in streams if s.source == (proxy.host, proxy.port)))
     proxy.kill()

@@ -58,12 +58,12 @@ class Proxy:
         return f"{scheme}://{login}{self.host}:{self.port}"
 
     def kill(self):
-        """Ends it at once, with all of its processes."""
-        self.close()
-        self.process.wait_exit(10)
-
-    def close(self):
+        """Ends it at once, with all of its processes: dante has several."""
         try:
             os.killpg(self.process.pid, 9)
         except ProcessLookupError:
             pass
+        self.process.wait_exit(10)
+
+    def close(self):
+        self.kill()

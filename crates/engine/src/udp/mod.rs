@@ -201,7 +201,7 @@ impl Sockets {
             let (receivers, via) = (Rc::clone(&self.receivers), Via(index));
             readers.spawn_local(read(Arc::clone(socket), events, move |heard| match heard {
                 Heard::Datagrams(from, bytes, stride) => {
-                    receivers.receive(via, from, bytes, stride)
+                    receivers.receive(via, from, bytes, stride);
                 }
                 Heard::BatchDone => receivers.batch_done(via),
             }));

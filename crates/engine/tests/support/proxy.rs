@@ -90,16 +90,12 @@ impl Relay {
 
     /// Carries both ways from now on.
     pub(crate) fn carry(self: &Arc<Self>) {
-        for outwards in [true, false] {
+        for carry in [Self::outwards, Self::inwards] {
             let relay = Arc::clone(self);
             thread::spawn(move || {
                 let mut bytes = [0; 2048];
                 loop {
-                    if outwards {
-                        relay.outwards(&mut bytes)
-                    } else {
-                        relay.inwards(&mut bytes)
-                    };
+                    carry(&relay, &mut bytes);
                 }
             });
         }

@@ -18,8 +18,12 @@ impl ShardEnv {
         if let Some(client) = trackers.as_ref().filter(|client| *client.binding() == binding) {
             return client.clone();
         }
-        let port_v6 = Some(self.shared.port());
-        let client = TrackerClient::with_gate(binding, self.shared.announces.clone(), port_v6);
+        let client = TrackerClient::with_gate(
+            binding,
+            self.shared.announces.clone(),
+            self.shared.carrier.clone(),
+            Some(self.shared.port()),
+        );
         trackers.insert(client).clone()
     }
 

@@ -23,9 +23,13 @@ pub struct SessionConfig {
     pub utp: bool,
     /// Addresses and interfaces to listen on and to connect from; nothing leaves by others. Empty: all.
     pub bind: Vec<Bind>,
-    /// What all traffic goes through. Then nothing is listened on, no port mapped, and neither uTP nor the local network nor the
-    /// DHT used: no packet leaves beside the proxy, whatever fails. Its own name is looked up by the system, and no other.
+    /// What all traffic goes through. Then nothing is listened on, no port mapped, and the local network not used: no packet
+    /// leaves beside the proxy, whatever fails. Its own name is looked up by the system, and no other. UDP trackers, uTP and the DHT
+    /// work if it carries datagrams; see `proxy_udp`.
     pub proxy: Option<ProxyUrl>,
+    /// Whether a SOCKS5 proxy is asked to carry datagrams, too. If it is not, or refuses, there are no UDP trackers, no uTP and no
+    /// DHT.
+    pub proxy_udp: bool,
     /// Network threads, 1 to [`MAX_SHARDS`](crate::MAX_SHARDS); each torrent lives on one of them.
     pub shards: usize,
     /// Threads that write, read and hash.
@@ -96,6 +100,7 @@ impl Default for SessionConfig {
             utp: true,
             bind: Vec::new(),
             proxy: None,
+            proxy_udp: true,
             shards: 1,
             disk_threads: cores.clamp(2, 8),
             buffer_bytes: 24 << 20,
@@ -121,21 +126,21 @@ impl Default for SessionConfig {
 impl SessionConfig {
     /// How packets are to leave this machine.
     pub(crate) fn egress(&self) -> Egress {
-        Egress { bind: self.bind.clone(), proxy: self.proxy.clone() }
+        Egress { bind: self.bind.clone(), proxy: self.proxy.clone(), proxy_udp: self.proxy_udp }
     }
 
     /// Without all that would pass beside the proxy, if there is one.
     pub(crate) fn confined(self) -> Self {
-        if self.proxy.is_none() {
-            return self;
-        }
-        if self.dht.is_some() {
-            tracing::info!("no DHT: it does not go through proxies");
+        let Some(proxy) = &self.proxy else { return self };
+        let datagrams = self.proxy_udp && proxy.scheme.carries_datagrams();
+        if !datagrams && (self.dht.is_some() || self.utp) {
+            tracing::info!("no DHT and no uTP: datagrams do not go through the proxy {proxy}");
         }
         Self {
-            dht: None,
-            utp: false,
-            tcp: true,
+            dht: self.dht.filter(|_| datagrams),
+            utp: self.utp && datagrams,
+            // There has to be one.
+            tcp: self.tcp || !(self.utp && datagrams),
             local_discovery: false,
             port_mapping: false,
             ..self

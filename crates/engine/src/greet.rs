@@ -2,8 +2,7 @@
 //! link that is being resolved to it.
 //!
 //! Until then it can make us read and keep 68 bytes if it does not encrypt, 628 and what encrypting takes if it does, and
-//! compute one key exchange, a quarter of a millisecond. What bounds those is the gate ([`crate::listen`]): there is no limit of
-//! them by time.
+//! compute one key exchange, whose time has a budget ([`crate::exchanges`]).
 
 use crate::connections::Place;
 use crate::dial::seed;
@@ -16,7 +15,7 @@ use samara_wire::peer::handshake::{HANDSHAKE_LEN, Handshake};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// Time for a whole handshake, the negotiation of encryption included.
@@ -41,7 +40,8 @@ pub(crate) async fn greet(
     addr: SocketAddr,
     admission: Admission,
 ) {
-    let handshake = match timeout(HANDSHAKE_TIMEOUT, hear(&env.shared, &mut stream)).await {
+    let heard = hear(&env.shared, &mut stream, &admission);
+    let handshake = match timeout(HANDSHAKE_TIMEOUT, heard).await {
         Ok(Ok(handshake)) => handshake,
         Ok(Err(error)) => return tracing::debug!(%addr, %error, "no handshake"),
         Err(_) => return tracing::debug!(%addr, "handshake too slow"),
@@ -64,7 +64,11 @@ pub(crate) async fn greet(
 }
 
 /// Reads the handshake, after negotiating encryption if that is what comes.
-async fn hear(shared: &Shared, stream: &mut PeerStream) -> io::Result<Handshake> {
+async fn hear(
+    shared: &Shared,
+    stream: &mut PeerStream,
+    admission: &Admission,
+) -> io::Result<Handshake> {
     let policy = shared.config.encryption;
     let mut negotiation = Responder::new(policy, policy.methods(), seed());
     let (mut out, mut arrived) = (Vec::new(), Vec::new());
@@ -73,7 +77,17 @@ async fn hear(shared: &Shared, stream: &mut PeerStream) -> io::Result<Handshake>
         if stream.read_some(&mut arrived, READ).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let computes = negotiation.would_compute(&arrived);
+        if computes {
+            let turn = admission.reserve_exchange(shared.clock.now());
+            let turn = turn.ok_or_else(|| io::Error::other("too many key exchanges at a time"))?;
+            tokio::time::sleep_until(shared.clock.to_tokio(turn)).await;
+        }
+        let began = Instant::now();
         let progress = negotiation.handle_bytes(&arrived, |skey| shared.find_skey(skey), &mut out);
+        if computes {
+            admission.exchanged(began.elapsed());
+        }
         let progress = progress.map_err(io::Error::other)?;
         stream.write_all(&out).await?;
         out.clear();

@@ -1,7 +1,7 @@
 //! Addresses that the user wants nothing to do with: lists of them in files, and the filter of a session.
 //!
 //! No connection is opened to a peer that is blocked, none is accepted from there, and those that there are when the filter
-//! changes end. Trackers and nodes of the DHT are not peers and not filtered: lists are made against peers, and whoever does
+//! changes end, those by which links are resolved too. Trackers and nodes of the DHT are not peers and not filtered: lists are made against peers, and whoever does
 //! not want a tracker does not add it.
 
 use flate2::bufread::MultiGzDecoder;
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// The most bytes of a list, unpacked: ten times what the largest have.
@@ -81,11 +81,18 @@ pub(crate) struct SessionFilter {
     /// Spares sessions without one the lock.
     blocks_some: AtomicBool,
     filter: RwLock<IpFilter>,
+    changes: AtomicU64,
 }
 
 impl SessionFilter {
     pub(crate) fn new(filter: IpFilter) -> Self {
-        Self { blocks_some: AtomicBool::new(!filter.is_empty()), filter: RwLock::new(filter) }
+        let blocks_some = AtomicBool::new(!filter.is_empty());
+        Self { blocks_some, filter: RwLock::new(filter), changes: AtomicU64::new(0) }
+    }
+
+    /// How often it was changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Puts another in its place.
@@ -95,6 +102,7 @@ impl SessionFilter {
         let old = std::mem::replace(&mut *place, filter);
         self.blocks_some.store(some, Ordering::Relaxed);
         drop(place);
+        self.changes.fetch_add(1, Ordering::Release);
         // Millions of ranges are given back while nobody waits.
         drop(old);
     }

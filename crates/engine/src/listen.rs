@@ -1,18 +1,22 @@
 //! Listening: sockets, and a gate for those who dial us.
 //!
 //! Nothing is known of a newcomer, so it gets little: a place among a bounded number of pending handshakes,
-//! bounded for each address too, and 10 s ([`greet`]).
+//! bounded for each address too, 10 s ([`greet`]), and a part of the time that key exchanges may take ([`crate::exchanges`]).
 
 use crate::command::ShardCommand;
 use crate::config::SessionConfig;
 use crate::error::SessionError;
+use crate::exchanges::Exchanges;
 use crate::greet::greet;
 use crate::ip_filter::SessionFilter;
 use crate::network::{Binding, Source};
 use crate::open_files;
+use crate::relay;
 use crate::shard::ShardEnv;
+use crate::tracker::unguessable;
 use crate::udp::{self, Sockets};
 use crate::utp::Arrival;
+use samara_wire::time::Instant;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -175,10 +179,17 @@ fn bind_one(source: &Source, port: u16) -> io::Result<std::net::TcpListener> {
 }
 
 /// Newcomers that are shaking hands, by address.
-#[derive(Default)]
 struct Gate {
     pending: HashMap<IpAddr, usize>,
     total: usize,
+    exchanges: Exchanges,
+}
+
+impl Gate {
+    fn new() -> Rc<RefCell<Self>> {
+        let exchanges = Exchanges::new(unguessable());
+        Rc::new(RefCell::new(Self { pending: HashMap::new(), total: 0, exchanges }))
+    }
 }
 
 /// A newcomer's place at the gate, until dropped.
@@ -201,6 +212,16 @@ impl Admission {
         inner.pending.insert(ip, of_ip + 1);
         Some(Self { gate: Rc::clone(gate), ip })
     }
+
+    /// When a key exchange may be computed with the newcomer; `None` if that is too late for it.
+    pub(crate) fn reserve_exchange(&self, now: Instant) -> Option<Instant> {
+        self.gate.borrow_mut().exchanges.reserve(now, self.ip)
+    }
+
+    /// It has taken so long.
+    pub(crate) fn exchanged(&self, took: Duration) {
+        self.gate.borrow_mut().exchanges.computed(took);
+    }
 }
 
 impl Drop for Admission {
@@ -217,15 +238,18 @@ impl Drop for Admission {
 }
 
 /// Accepts on all sockets for as long as the shard lives. Where the network has changed, opens them anew, with those for UDP, and
-/// tells the shards.
+/// tells the shards. With a proxy there are no such sockets, and datagrams are [`relay`]'s.
 pub(crate) async fn run(
     env: Rc<ShardEnv>,
     listeners: Listeners,
     sockets: Rc<Sockets>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
 ) {
-    let gate = Rc::new(RefCell::new(Gate::default()));
+    let gate = Gate::new();
     tokio::task::spawn_local(accept_utp(Rc::clone(&env), arrivals, Rc::clone(&gate)));
+    if listeners.binding.proxy().is_some() {
+        return relay::run(env, listeners.binding, sockets).await;
+    }
     let mut network = env.shared.network.subscribe();
     let (mut acceptors, mut binding) = (JoinSet::new(), listeners.binding);
     spawn_all(&mut acceptors, &env, listeners.sockets, &gate);
@@ -276,7 +300,7 @@ fn open_anew(
 }
 
 /// Tells all shards that there is no network for this reason, or that there is one.
-fn tell_shards(env: &ShardEnv, lost: Option<&Binding>) {
+pub(crate) fn tell_shards(env: &ShardEnv, lost: Option<&Binding>) {
     let why = lost.map(away);
     for shard in &env.shared.shards {
         // Fails only at the end.
@@ -383,7 +407,7 @@ mod tests {
 
     #[test]
     fn the_gate_bounds_each_address_and_all() {
-        let gate = Rc::new(RefCell::new(Gate::default()));
+        let gate = Gate::new();
         let filter = SessionFilter::new(IpFilter::parse(b"192.0.2.1\n").0);
         let ip = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
         let mut inside: Vec<_> = (0..MAX_PENDING_OF_IP)

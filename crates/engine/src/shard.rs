@@ -144,6 +144,10 @@ fn begin(env: &Rc<ShardEnv>, inputs: ShardInputs) {
         inputs;
     let receivers = Rc::<Receivers>::default();
     let sockets = Rc::new(Sockets::new(Rc::clone(&receivers)));
+    if let Some(carrier) = &env.shared.carrier {
+        // Set once: here.
+        let _ = receivers.trackers.set(Arc::clone(carrier));
+    }
     let datagrams = std::mem::take(&mut listeners.datagrams);
     if let Err(error) = utp::begin(&env.shared, &receivers, &sockets, datagrams) {
         tracing::error!(%error, "nothing is sent or received by UDP");

@@ -14,6 +14,7 @@ use crate::open_files;
 use crate::resolve::Doors;
 use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::gate::Gate;
+use crate::udp::Carrier;
 use crate::utp::Hubs;
 use samara_disk::Disk;
 use samara_swarm::peer_list::is_local;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     /// Announce key (BEP 7).
     pub(crate) key: u32,
     pub(crate) network: Network,
+    /// What carries datagrams by way of a proxy, if it is to.
+    pub(crate) carrier: Option<Arc<Carrier>>,
     /// The port listened on, and that by which we are reached from outside.
     port: u16,
     outer_port: AtomicU16,
@@ -110,6 +113,7 @@ impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
         let SharedParts { mut config, disk, discovery, peer_id, key, .. } = parts;
         let SharedParts { network, port, shards, clock, hubs, .. } = parts;
+        let carries = network.binding().proxy().is_some_and(|proxy| proxy.carries_datagrams());
         Self {
             clock,
             transports: Transports::new(config.tcp, config.utp),
@@ -131,6 +135,7 @@ impl Shared {
             peer_id,
             key,
             network,
+            carrier: carries.then(Arc::default),
             port,
             outer_port: AtomicU16::new(port),
             port_mapping: watch::Sender::default(),
@@ -209,9 +214,20 @@ impl Shared {
         self.directory().torrents.iter().map(|t| Torrent(Arc::clone(t))).collect()
     }
 
-    /// The port of our DHT node, if there is one.
+    /// The port of our DHT node that peers are told, if there is one. That of a relay at a proxy is not known here.
     pub(crate) fn dht_port(&self) -> Option<u16> {
-        self.config.dht.as_ref().map(|_| self.port)
+        self.config.dht.as_ref().filter(|_| self.carrier.is_none()).map(|_| self.port)
+    }
+
+    /// Whether there is any way to find peers but to be told of them. Behind a proxy that is known when it has said whether it carries
+    /// datagrams.
+    pub(crate) async fn has_finders(&self) -> bool {
+        let refused = match &self.carrier {
+            // The DHT is all there is with a proxy.
+            Some(carrier) => carrier.is_refused().await,
+            None => false,
+        };
+        self.discovery.has_finders() && !refused
     }
 
     /// Nodes of the DHT that are known, if we take part in it.

@@ -1,12 +1,15 @@
 //! Rate limits, connection limits and IP filters of sessions on loopback.
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod support;
 
-use samara_engine::{IpFilter, RateLimits, Session, SessionConfig, State};
+use samara_engine::{
+    IpFilter, RateLimits, ResolveConfig, ResolveError, Session, SessionConfig, State,
+};
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+use support::fake::{gossip, link, resolve};
 use support::{Sample, addr, config, down, run, session, until, up};
 
 fn loopback() -> IpFilter {
@@ -128,6 +131,43 @@ fn a_filter_ends_the_connections_that_there_are() {
         session.set_ip_filter(loopback());
         until(&download, |s| s.stats.peers == 0).await;
         until(&torrent, |s| s.stats.peers == 0).await;
+        session.shutdown().await;
+        seed.shutdown().await;
+    });
+}
+
+#[test]
+fn a_filter_ends_the_connections_by_which_a_link_is_resolved() {
+    run(async {
+        let sample = Sample::single(100_000, 16 * 1024);
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // One who has no metadata and names others may stay for 80 s.
+        let (at, left) = gossip(other.local_addr().unwrap(), 1);
+        let session = session(None);
+        let config = ResolveConfig { peers: vec![at], ..ResolveConfig::default() };
+        let resolving = session.resolve(link(&sample, &[]), config);
+        // Whom it named is dialled.
+        tokio::task::spawn_blocking(move || other.accept().unwrap()).await.unwrap();
+        session.set_ip_filter(loopback());
+        let left = move || left.recv_timeout(Duration::from_secs(60)).expect("it is left");
+        tokio::task::spawn_blocking(left).await.unwrap();
+        drop(resolving);
+        session.shutdown().await;
+    });
+}
+
+#[test]
+fn a_link_is_resolved_within_the_limits() {
+    run(async {
+        let sample = Sample::single(8_000_000, 16 * 1024);
+        let (seed, _torrent) = sample.seed().await;
+        let session = session(None);
+        // A KiB in a quarter of an hour.
+        session.set_limits(down(1));
+        let late = resolve(&session, link(&sample, &[addr(&seed)]), 2).await.unwrap_err();
+        assert!(matches!(late, ResolveError::Timeout { .. }), "{late}");
+        session.set_limits(RateLimits::default());
+        resolve(&session, link(&sample, &[addr(&seed)]), 30).await.unwrap();
         session.shutdown().await;
         seed.shutdown().await;
     });

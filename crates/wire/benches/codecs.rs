@@ -1,4 +1,5 @@
-//! What it costs to turn bytes into values and back: bencode, torrent files, peer messages, packets of the DHT.
+//! What it costs to turn bytes into values and back: bencode, torrent files, peer messages, packets of the DHT; and to exchange
+//! keys.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -7,6 +8,7 @@ use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
 use samara_wire::krpc::Packet;
 use samara_wire::metainfo::Metainfo;
 use samara_wire::metainfo::create::{Details, NewFile, Plan, PlanHashes, Version};
+use samara_wire::mse::{Policy, Responder};
 use samara_wire::peer::frame::{Decoded, FrameDecoder};
 use samara_wire::peer::message::{Message, encode_piece_header};
 use std::hint::black_box;
@@ -100,12 +102,27 @@ fn krpc(c: &mut Criterion) {
     group.finish();
 }
 
+/// What one who dials us can have us compute with 96 bytes: a public value and the shared secret.
+fn key_exchange(c: &mut Criterion) {
+    let mut public = [0x55; 96];
+    public[0] = 0x54;
+    c.bench_function("encryption/key exchange", |b| {
+        b.iter(|| {
+            let policy = Policy::Prefer;
+            let mut responder = Responder::new(policy, policy.methods(), [7; 32]);
+            let mut out = Vec::new();
+            let progress = responder.handle_bytes(black_box(&public), |_| None, &mut out);
+            assert!(progress.is_ok() && out.len() >= 96);
+        });
+    });
+}
+
 criterion_group! {
     name = all;
     config = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(2));
-    targets = torrents, messages, krpc
+    targets = torrents, messages, krpc, key_exchange
 }
 criterion_main!(all);

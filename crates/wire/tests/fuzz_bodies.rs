@@ -145,10 +145,13 @@ fn gateways(bytes: &[u8]) {
 }
 
 /// Answers of proxies, a datagram of a relay, and URLs.
-const PROXY_TALK: [&[u8]; 6] = [
+const PROXY_TALK: [&[u8]; 9] = [
     b"\x05\x02\x01\0\x05\0\0\x01\x0a\0\0\x01\x1a\xe1stream",
     b"\x05\0\x05\0\0\x03\x05relay\x1a\xe1stream",
     b"HTTP/1.1 200 OK\r\nVia: x\r\n\r\nstream",
+    b"\x05\0\x05\0\0\x01\0\0\0\0\x04\0",
+    b"\x05\0\x05\0\0\x01\xac\x11\0\x02\x04\0",
+    b"\0\0\0\x01\xc0\0\x02\x01\x1a\xe1d1:rd2:id20:abcdefghij0123456789e1:t4:aaaa1:y1:re",
     b"\0\0\0\x03\x04peer\0\x01payload",
     b"socks5h://me:pass%20word@[2001:db8::1]:1080/",
     b"http://proxy.example:3128",

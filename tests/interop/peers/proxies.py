@@ -1,4 +1,6 @@
-"""Proxies as Debian builds them: microsocks (SOCKS5) and tinyproxy (HTTP)."""
+"""Proxies as Debian builds them: microsocks and dante (SOCKS5), of which dante carries datagrams, and tinyproxy (HTTP)."""
+
+import os
 
 from peers import net
 from peers.process import wait_for
@@ -13,6 +15,7 @@ class Proxy:
         self._lab, self.kind, self.login = lab, kind, login
         self.host = net.new_address()
         self.port = net.free_port(self.host)
+        lab.closing(self)
         self.start()
 
     def start(self):
@@ -31,11 +34,36 @@ class Proxy:
         settings.write_text("\n".join([*lines, *([f"BasicAuth {USER} {PASSWORD}"] if self.login else [])]) + "\n")
         return ["tinyproxy", "-d", "-c", settings]
 
+    def _dante(self):
+        settings = self._lab.private("danted.conf")
+        rule = "{ from: 0.0.0.0/0 to: 0.0.0.0/0 command: %s }"
+        lines = [
+            "logoutput: stderr",
+            f"internal: {self.host} port = {self.port}",
+            f"external: {self.host}",
+            "clientmethod: none",
+            "socksmethod: none",
+            "user.privileged: root",
+            "user.unprivileged: nobody",
+            "client pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }",
+            "socks pass " + rule % "connect udpassociate",
+            "socks pass " + rule % "udpreply",
+        ]
+        settings.write_text("\n".join(lines) + "\n")
+        return ["danted", "-f", settings, "-p", self._lab.private("danted.pid")]
+
     def url(self, password=PASSWORD):
-        scheme = "socks5" if self.kind == "microsocks" else "http"
+        scheme = "http" if self.kind == "tinyproxy" else "socks5"
         login = f"{USER}:{password}@" if self.login else ""
         return f"{scheme}://{login}{self.host}:{self.port}"
 
     def kill(self):
-        self.process.send(9)
+        """Ends it at once, with all of its processes: dante has several."""
+        try:
+            os.killpg(self.process.pid, 9)
+        except ProcessLookupError:
+            pass
         self.process.wait_exit(10)
+
+    def close(self):
+        self.kill()

@@ -119,7 +119,7 @@ impl DhtConfig {
             want_other_family: false,
             announce_interval: Duration::from_secs(15 * 60),
             queries: (200, 400),
-            answer_bytes: (64 * 1024, 256 * 1024),
+            answer_bytes: (8_000, 64_000),
         }
     }
 }

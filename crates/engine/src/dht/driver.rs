@@ -5,11 +5,16 @@
 //!
 //! Torrents are announced with the port that peers reach by TCP, said outright: the source port of our datagrams, which
 //! `implied_port` would have nodes take, is another one behind many NATs, and nothing accepts connections there.
+//!
+//! By way of a proxy nobody reaches us by TCP, and by uTP at the port that our datagrams come from, if the proxy lets them: that is
+//! what is announced then, and without uTP nothing. The node lives in IPv4 alone, as it is not known whether a proxy has the other
+//! family, and it has an id and a table of its own ([`keep`]).
 
 use super::asks::{Asks, Request};
+use super::calls::Calls;
 use super::names::{Lookup, Names};
 use super::seekers::Seekers;
-use super::{DhtNodeStatus, DhtStatus, keep, random_seed};
+use super::{DhtNodeStatus, DhtStatus, calls, keep, random_seed};
 use crate::config::DhtConfig as Chosen;
 use crate::discovery::FinderCommand;
 use crate::shard::ShardEnv;
@@ -47,9 +52,6 @@ const MAX_FIRST: usize = 100;
 
 /// Time between two saves of the tables.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
-
-/// Time for the tables to be read in; after that the nodes start without.
-const LOAD_TIME: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Repeated look-ups for torrents under way at a time, in each network.
 const MAX_REPEATED: usize = 4;
@@ -96,13 +98,15 @@ struct State {
     watchers: Vec<(Box<DhtStatus>, oneshot::Sender<DhtStatus>)>,
     /// Names to be looked up.
     names: Vec<(String, u16)>,
+    /// Names that are called by way of a proxy.
+    calls: Calls,
     /// Routers that are names, and when they are looked up next.
     routers: Vec<(String, u16)>,
     routers_at: Option<Instant>,
     router_pause: Duration,
     save_at: Option<Instant>,
     /// The port that torrents were last announced with.
-    announced_port: u16,
+    announced_port: Option<AnnouncedPort>,
     /// When each node is told whom the other one knows, if there are two.
     exchange_at: Option<Instant>,
 }
@@ -131,7 +135,7 @@ enum Input {
 pub(crate) async fn run(env: Rc<ShardEnv>, inputs: Inputs) {
     let Inputs { mut commands, mut requests, sockets, receivers, lookup } = inputs;
     let Some(chosen) = &env.shared.config.dht else { return };
-    let saved = load(&env.shared).await;
+    let saved = keep::load_both(&env.shared).await;
     let driver = match Driver::new(&env.shared, &sockets, chosen, saved) {
         Ok(driver) => Rc::new(driver),
         Err(error) => return tracing::error!(%error, "the DHT cannot be started"),
@@ -139,51 +143,37 @@ pub(crate) async fn run(env: Rc<ShardEnv>, inputs: Inputs) {
     // Both are set once: here.
     let _ = receivers.krpc.set(Rc::clone(&driver) as Rc<dyn Receiver>);
     let _ = env.dht.set(Rc::clone(&driver));
-    driver.start();
     let mut names = Names::new(lookup);
-    let mut network = env.shared.network.subscribe();
-    let mut was_away = false;
+    let mut open = driver.state.borrow().sockets.watch();
+    let (mut was_away, mut started) = (false, false);
     loop {
-        // Without a network nothing is asked, so that nobody is taken for gone because of it.
-        let is_away = network.borrow_and_update().binding.is_away();
-        if std::mem::replace(&mut was_away, is_away) && !is_away {
+        // Without sockets nothing is asked, so that nobody is taken for gone because of it.
+        let is_away = !*open.borrow_and_update();
+        let returns = std::mem::replace(&mut was_away, is_away) && !is_away;
+        if !is_away && !std::mem::replace(&mut started, true) {
+            driver.start();
+        } else if returns {
             driver.handle(Input::Return);
         }
-        let mut wanted = Vec::new();
         if !is_away {
-            wanted = std::mem::take(&mut driver.state.borrow_mut().names);
+            driver.find_named(&mut names);
         }
-        wanted.into_iter().for_each(|(host, port)| names.look_up(host, port));
         let deadline = driver.state.borrow().next_timeout(env.now());
         let input = tokio::select! {
-            Some(command) = commands.recv() => Input::Command(command),
+            Some(command) = commands.recv(), if started => Input::Command(command),
             Some(request) = requests.recv() => Input::Request(request),
             addrs = names.next() => Input::Endpoints(addrs),
             () = driver.wake.notified(), if !is_away => Input::Time,
             () = tokio::time::sleep_until(env.shared.clock.to_tokio(deadline)), if !is_away => {
                 Input::Time
             }
-            // Fails only when the session is gone.
-            Ok(()) = network.changed() => continue,
+            // Does not fail while we have the sockets.
+            Ok(()) = open.changed() => continue,
         };
         driver.handle(input);
         if driver.state.borrow_mut().is_save_due(env.now()) {
             let driver = Rc::clone(&driver);
             tokio::task::spawn_local(async move { driver.save().await });
-        }
-    }
-}
-
-/// What an earlier run left, of either family.
-async fn load(shared: &Shared) -> [Option<SavedTable>; 2] {
-    let Some(dir) = shared.config.state_dir.clone() else { return [None, None] };
-    let reading = spawn_blocking(move || [Family::V4, Family::V6].map(|f| keep::load(&dir, f)));
-    match tokio::time::timeout(LOAD_TIME, reading).await {
-        // An error is a panic in there, reported when it happened.
-        Ok(saved) => saved.unwrap_or_default(),
-        Err(_) => {
-            tracing::warn!("the tables of the DHT cannot be read in time; starting without");
-            [None, None]
         }
     }
 }
@@ -198,7 +188,10 @@ impl Driver {
         let now = shared.clock.now();
         let (addrs, names) = split(&chosen.routers);
         // At an interface, addresses come and go.
-        let has_family = |v4| sockets.has_family(v4) || shared.network.is_at_interface();
+        let has_family = |v4| match shared.carrier {
+            Some(_) => v4,
+            None => sockets.has_family(v4) || shared.network.is_at_interface(),
+        };
         let both = has_family(true) && has_family(false);
         let mut nodes = Vec::new();
         let knows_some = saved.iter().flatten().any(|saved| !saved.nodes.is_empty());
@@ -231,9 +224,10 @@ impl Driver {
             asks: Asks::default(),
             watchers: Vec::new(),
             names: Vec::new(),
+            calls: Calls::default(),
             routers_at: (!names.is_empty()).then(|| now + grace),
             routers: names,
-            announced_port: shared.outer_port(),
+            announced_port: announced_port(shared),
             router_pause: ROUTER_PAUSE.0,
             exchange_at: both.then(|| now + EXCHANGE_INTERVAL),
             save_at: shared.config.state_dir.as_ref().map(|_| now + SAVE_INTERVAL),
@@ -271,13 +265,29 @@ impl Driver {
         state.settle(now);
     }
 
+    /// Has names of nodes looked up, or called where that is a proxy's to do.
+    fn find_named(&self, names: &mut Names) {
+        let (mut state, now) = (self.state.borrow_mut(), self.shared.clock.now());
+        let wanted = std::mem::take(&mut state.names).into_iter();
+        if self.shared.carrier.is_none() {
+            return wanted.for_each(|(host, port)| names.look_up(host, port));
+        }
+        wanted.for_each(|(host, port)| state.calls.add(now, &host, port, calls::number()));
+        let Some(id) = state.nodes.first().map(|node| node.dht.id()) else { return };
+        let read_only = self.shared.config.dht.as_ref().is_some_and(|chosen| chosen.read_only);
+        for (to, datagram) in state.calls.poll(now, id, read_only) {
+            state.sockets.send_by_relay(&to, &datagram);
+        }
+    }
+
     /// Writes the tables to the state directory, if there is one.
     pub(crate) async fn save(&self) {
         let Some(dir) = self.shared.config.state_dir.clone() else { return };
         let tables = self.state.borrow().tables(self.shared.clock.now());
+        let proxied = self.shared.carrier.is_some();
         let writing = spawn_blocking(move || {
             for (family, table) in tables {
-                keep::save(&dir, family, &table);
+                keep::save(&dir, family, proxied, &table);
             }
         });
         // An error is a panic in there, reported when it happened.
@@ -291,6 +301,9 @@ impl Receiver for Driver {
         let of = |node: &Node| node.family.is_of(from.ip());
         let Some(index) = state.nodes.iter().position(of) else { return };
         for datagram in datagrams {
+            if state.calls.is_answer(datagram) {
+                state.try_endpoints(now, &[from]);
+            }
             let came = Some((via, from));
             state.act(index, came, |dht, out| dht.handle_packet(now, from, datagram, out));
             state.settle(now);
@@ -299,6 +312,14 @@ impl Receiver for Driver {
 
     fn batch_done(&self, _via: Via) {
         self.wake.notify_one();
+    }
+}
+
+/// Where peers reach us, as nodes are told; `None` if they cannot.
+fn announced_port(shared: &Shared) -> Option<AnnouncedPort> {
+    match shared.carrier {
+        Some(_) => shared.config.utp.then_some(AnnouncedPort::Implied),
+        None => Some(AnnouncedPort::Explicit(shared.outer_port())),
     }
 }
 
@@ -368,8 +389,10 @@ impl State {
                 self.seekers.seek(now, hash, seed);
                 for index in 0..self.nodes.len() {
                     let port = self.port_of(index);
-                    self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
-                    if !seed && !self.nodes[index].joined {
+                    if let Some(port) = port {
+                        self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
+                    }
+                    if !seed && (!self.nodes[index].joined || port.is_none()) {
                         // The announce waits until the network is joined; who wants peers does not.
                         self.repeat(now, index, hash);
                     }
@@ -389,12 +412,11 @@ impl State {
         }
     }
 
-    /// The port by which peers reach us over the family of a node: what a gateway gave is for IPv4.
-    fn port_of(&self, index: usize) -> AnnouncedPort {
-        AnnouncedPort::Explicit(match self.nodes[index].family {
-            Family::V4 => self.shared.outer_port(),
-            Family::V6 => self.shared.port(),
-        })
+    /// The port by which peers reach us over the family of a node, if they do: what a gateway gave is for IPv4.
+    fn port_of(&self, index: usize) -> Option<AnnouncedPort> {
+        let port = self.announced_port?;
+        let translated = port == AnnouncedPort::Implied || self.nodes[index].family == Family::V4;
+        Some(if translated { port } else { AnnouncedPort::Explicit(self.shared.port()) })
     }
 
     /// A gateway has told our address, or has given another port.
@@ -404,14 +426,15 @@ impl State {
                 self.act(index, None, |dht, out| dht.handle_external_ip(now, ip, out));
             }
         }
-        let port = self.shared.outer_port();
+        let port = announced_port(&self.shared);
         if std::mem::replace(&mut self.announced_port, port) == port {
             return;
         }
         for (hash, seed) in self.seekers.all() {
             for index in 0..self.nodes.len() {
-                let port = self.port_of(index);
-                self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
+                if let Some(port) = self.port_of(index) {
+                    self.act(index, None, |dht, out| dht.announce(now, hash, port, seed, out));
+                }
             }
         }
     }
@@ -542,7 +565,8 @@ impl State {
         let nodes = self.nodes.iter().map(|node| node.dht.next_timeout());
         let seekers = self.may_repeat().then(|| self.seekers.next_timeout()).flatten();
         let asks = self.asks.next_timeout();
-        let own = [seekers, asks, self.routers_at, self.save_at, self.exchange_at];
+        let calls = self.calls.next_timeout();
+        let own = [seekers, asks, calls, self.routers_at, self.save_at, self.exchange_at];
         let next = nodes.chain(own).flatten().min();
         next.unwrap_or(now + SAVE_INTERVAL).max(now + Duration::from_millis(1))
     }

@@ -6,30 +6,56 @@
 //! ...                        as `samara_dht::SavedTable` writes it
 //! ```
 //!
+//! By way of a proxy the file is `dht4-proxy.table`: an id is made to fit our address (BEP 42) and goes with it for months, so one
+//! that was used without the proxy would tell whoever sees it there who we are, and the other way round.
+//!
 //! It is replaced as a whole. A file that cannot be understood is set aside as `NAME.damaged`, and the network is joined as on
 //! the first day.
 
 use crate::resume::crc_line;
+use crate::shared::Shared;
 use samara_dht::{Family, SavedTable};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::task::spawn_blocking;
 
 const MAGIC: &[u8] = b"samara dht table 1\n";
 
 /// Longest file that is read, in bytes: some times what is ever written.
 const MAX_LEN: u64 = 256 << 10;
 
-fn path(state_dir: &Path, family: Family) -> PathBuf {
-    state_dir.join(match family {
-        Family::V4 => "dht4.table",
-        Family::V6 => "dht6.table",
+/// Time for the tables to be read in; after that the nodes start without.
+const LOAD_TIME: Duration = Duration::from_secs(3);
+
+fn path(state_dir: &Path, family: Family, proxied: bool) -> PathBuf {
+    state_dir.join(match (family, proxied) {
+        (Family::V4, false) => "dht4.table",
+        (Family::V6, false) => "dht6.table",
+        (Family::V4, true) => "dht4-proxy.table",
+        (Family::V6, true) => "dht6-proxy.table",
     })
 }
 
+/// What an earlier run left, of either family.
+pub(super) async fn load_both(shared: &Shared) -> [Option<SavedTable>; 2] {
+    let Some(dir) = shared.config.state_dir.clone() else { return [None, None] };
+    let proxied = shared.carrier.is_some();
+    let reading = spawn_blocking(move || [Family::V4, Family::V6].map(|f| load(&dir, f, proxied)));
+    match tokio::time::timeout(LOAD_TIME, reading).await {
+        // An error is a panic in there, reported when it happened.
+        Ok(saved) => saved.unwrap_or_default(),
+        Err(_) => {
+            tracing::warn!("the tables of the DHT cannot be read in time; starting without");
+            [None, None]
+        }
+    }
+}
+
 /// What an earlier run left, if anything. Blocks.
-pub(super) fn load(state_dir: &Path, family: Family) -> Option<SavedTable> {
-    let path = path(state_dir, family);
+fn load(state_dir: &Path, family: Family, proxied: bool) -> Option<SavedTable> {
+    let path = path(state_dir, family, proxied);
     let mut bytes = Vec::new();
     let read = File::open(&path).and_then(|file| file.take(MAX_LEN).read_to_end(&mut bytes));
     match read {
@@ -56,8 +82,8 @@ fn decode(bytes: &[u8]) -> Option<SavedTable> {
 }
 
 /// Keeps a table. Blocks.
-pub(super) fn save(state_dir: &Path, family: Family, table: &SavedTable) {
-    let path = path(state_dir, family);
+pub(super) fn save(state_dir: &Path, family: Family, proxied: bool, table: &SavedTable) {
+    let path = path(state_dir, family, proxied);
     let body = table.encode();
     let write = || {
         let fresh = path.with_extension("table.new");
@@ -86,11 +112,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let node = NodeInfo { id: NodeId([7; 20]), addr: SocketAddr::from(([1, 2, 3, 4], 5)) };
         let table = SavedTable { id: NodeId([9; 20]), nodes: vec![node] };
-        assert_eq!(load(dir.path(), Family::V4), None);
-        save(dir.path(), Family::V4, &table);
-        assert_eq!(load(dir.path(), Family::V4).as_ref(), Some(&table));
-        assert_eq!(load(dir.path(), Family::V6), None);
-        let file = path(dir.path(), Family::V4);
+        assert_eq!(load(dir.path(), Family::V4, false), None);
+        save(dir.path(), Family::V4, false, &table);
+        assert_eq!(load(dir.path(), Family::V4, false).as_ref(), Some(&table));
+        assert_eq!(load(dir.path(), Family::V6, false), None);
+        assert_eq!(load(dir.path(), Family::V4, true), None, "with a proxy it is another");
+        let file = path(dir.path(), Family::V4, false);
         let whole = fs::read(&file).unwrap();
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
@@ -99,7 +126,7 @@ mod tests {
             assert_eq!(decode(&whole[..at]), None, "cut at {at}");
         }
         fs::write(&file, &whole[1..]).unwrap();
-        assert_eq!(load(dir.path(), Family::V4), None);
+        assert_eq!(load(dir.path(), Family::V4, false), None);
         assert!(!file.exists() && file.with_extension("table.damaged").exists());
     }
 }

@@ -9,9 +9,11 @@
 //! | `seekers` | when peers of a torrent are looked for again |
 //! | `asks` | what users of [`DhtHandle`] asked for |
 //! | `names` | looks up the names of nodes, away from the event loop |
+//! | `calls` | asks nodes by name, where that is for a proxy to look up |
 //! | `keep` | the table, from run to run |
 
 mod asks;
+mod calls;
 mod driver;
 mod keep;
 mod names;

@@ -19,12 +19,20 @@ pub enum Bind {
 }
 
 /// How packets leave this machine. `Default`: as the system likes.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Egress {
     /// From these addresses and interfaces alone. Empty: all.
     pub bind: Vec<Bind>,
     /// By way of this proxy alone.
     pub proxy: Option<ProxyUrl>,
+    /// Whether datagrams go through a SOCKS5 proxy, too, if it carries them. If not, none are sent.
+    pub proxy_udp: bool,
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self { bind: Vec::new(), proxy: None, proxy_udp: true }
+    }
 }
 
 /// Why a text says nothing about the network.

@@ -108,7 +108,7 @@ pub(crate) struct Binding {
 impl Binding {
     /// What `egress` means now.
     pub(crate) fn now(egress: &Egress) -> Self {
-        let proxy = egress.proxy.clone().map(|url| Arc::new(Proxy::new(url)));
+        let proxy = egress.proxy.clone().map(|url| Arc::new(Proxy::new(url, egress.proxy_udp)));
         Self::at(&egress.bind, proxy)
     }
 
@@ -293,6 +293,7 @@ mod tests {
         let egress = Egress {
             bind: vec!["127.0.0.1".parse().unwrap()],
             proxy: Some("socks5://127.0.0.1:9".parse().unwrap()),
+            proxy_udp: true,
         };
         let binding = Binding::now(&egress);
         assert!(binding.is_restricted() && !binding.is_away() && binding.sources().is_empty());

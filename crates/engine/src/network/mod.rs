@@ -5,6 +5,7 @@
 //! | `bind` | what the user chose: addresses, interfaces |
 //! | `binding` | what that means now: the addresses and devices that sockets are opened at |
 //! | `proxy` | what everything goes through, if the user wants that |
+//! | `association` | a relay for datagrams there |
 //! | `routes` | the gateways |
 //! | `alarm` | tells that something has changed, where the system does |
 //! | `watch` | looks again and again, and tells who wants to know |
@@ -16,18 +17,21 @@
 //! interface is away none are made.
 //!
 //! **With a proxy** the [`Binding`] has no address for anybody but the proxy's own dialler: who does not know of proxies gets an
-//! error. Names are left to the proxy; its own name is looked up by the system.
+//! error. Names are left to the proxy; its own name is looked up by the system. Datagrams go by a socket that is connected to the
+//! proxy's relay for them.
 
 mod alarm;
+mod association;
 mod bind;
 mod binding;
 mod proxy;
 mod routes;
 mod watch;
 
+pub(crate) use association::Association;
 pub use bind::{Bind, BindError, Egress};
 pub(crate) use binding::{Binding, Source, connect_tcp};
-pub(crate) use proxy::Proxy;
+pub(crate) use proxy::{Proxy, ProxyError};
 #[cfg(test)]
 pub(crate) use routes::Gateway;
 pub(crate) use routes::guess;

@@ -4,7 +4,8 @@
 
 use super::binding::{Binding, connect_tcp};
 use samara_wire::proxy::{
-    Command, HttpConnect, HttpConnectError, Progress, ProxyUrl, Scheme, Socks5, Socks5Error, Target,
+    Bound, Command, HttpConnect, HttpConnectError, Progress, ProxyUrl, Scheme, Socks5, Socks5Error,
+    Target,
 };
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,9 @@ pub(crate) enum ProxyError {
     /// HTTP went wrong.
     #[error(transparent)]
     Http(#[from] HttpConnectError),
+    /// It agrees to carry datagrams and does not say where it takes them.
+    #[error("the proxy {0} names no port for datagrams")]
+    NoRelay(String),
     /// What nobody does that is dialled for BitTorrent: the bytes would be lost.
     #[error("who was dialled through the proxy spoke first")]
     SpokeFirst,
@@ -41,7 +45,7 @@ impl ProxyError {
             Self::Unreachable(..) | Self::Lost(..) => true,
             Self::Socks(error) => !matches!(error, Socks5Error::Refused(_)),
             Self::Http(error) => !matches!(error, HttpConnectError::Refused(..)),
-            Self::SpokeFirst => false,
+            Self::NoRelay(_) | Self::SpokeFirst => false,
         }
     }
 }
@@ -50,21 +54,30 @@ impl ProxyError {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     url: ProxyUrl,
+    /// Whether it is asked to carry datagrams, too.
+    datagrams: bool,
     /// Whether it failed when it was last asked, which the log was told of.
     failed: AtomicBool,
 }
 
 impl PartialEq for Proxy {
     fn eq(&self, other: &Self) -> bool {
-        self.url == other.url
+        (&self.url, self.datagrams) == (&other.url, other.datagrams)
     }
 }
 
 impl Eq for Proxy {}
 
 impl Proxy {
-    pub(crate) const fn new(url: ProxyUrl) -> Self {
-        Self { url, failed: AtomicBool::new(false) }
+    /// `datagrams`: whether it is to carry them, too, if it can.
+    pub(crate) const fn new(url: ProxyUrl, datagrams: bool) -> Self {
+        let datagrams = datagrams && url.scheme.carries_datagrams();
+        Self { url, datagrams, failed: AtomicBool::new(false) }
+    }
+
+    /// Whether it is asked to carry datagrams.
+    pub(crate) const fn carries_datagrams(&self) -> bool {
+        self.datagrams
     }
 
     pub(crate) const fn url(&self) -> &ProxyUrl {
@@ -97,24 +110,39 @@ impl Proxy {
         target: Target,
         binding: &Binding,
     ) -> Result<(TcpStream, Vec<u8>), ProxyError> {
-        let reached = self.reach(binding).await;
-        let mut stream =
-            reached.map_err(|error| ProxyError::Unreachable(self.url.to_string(), error))?;
-        let credentials = self.url.credentials.clone();
-        let mut out = Vec::new();
+        let mut stream = self.reached(binding).await?;
         let received = match self.url.scheme {
             Scheme::Socks5 | Scheme::Socks5h => {
-                let mut socks = Socks5::new(Command::Connect, target, credentials, &mut out);
-                let step = |bytes: &[u8], out: &mut _| Ok(socks.handle_bytes(bytes, out)?);
-                self.talk(&mut stream, out, step).await?.received
+                self.negotiate(&mut stream, Command::Connect, target).await?.received
             }
             Scheme::Http => {
-                let mut http = HttpConnect::new(&target, credentials.as_ref(), &mut out);
+                let mut out = Vec::new();
+                let credentials = self.url.credentials.as_ref();
+                let mut http = HttpConnect::new(&target, credentials, &mut out);
                 let step = |bytes: &[u8], _: &mut _| Ok(http.handle_bytes(bytes)?);
                 self.talk(&mut stream, out, step).await?.received
             }
         };
         Ok((stream, received))
+    }
+
+    /// A connection to the proxy itself.
+    pub(super) async fn reached(&self, binding: &Binding) -> Result<TcpStream, ProxyError> {
+        let reached = self.reach(binding).await;
+        reached.map_err(|error| ProxyError::Unreachable(self.url.to_string(), error))
+    }
+
+    /// Asks for something by SOCKS5.
+    pub(super) async fn negotiate(
+        &self,
+        stream: &mut TcpStream,
+        command: Command,
+        target: Target,
+    ) -> Result<Bound, ProxyError> {
+        let (credentials, mut out) = (self.url.credentials.clone(), Vec::new());
+        let mut socks = Socks5::new(command, target, credentials, &mut out);
+        let step = |bytes: &[u8], out: &mut _| Ok(socks.handle_bytes(bytes, out)?);
+        self.talk(stream, out, step).await
     }
 
     /// Connects to the proxy itself. Its name is the one name that is looked up here.
@@ -165,12 +193,12 @@ impl Proxy {
         }
     }
 
-    fn lost(&self, error: io::Error) -> ProxyError {
+    pub(crate) fn lost(&self, error: io::Error) -> ProxyError {
         ProxyError::Lost(self.url.to_string(), error)
     }
 
     /// Tells the log when the proxy begins to fail, and when it works again.
-    fn tell(&self, error: Option<&ProxyError>) {
+    pub(super) fn tell(&self, error: Option<&ProxyError>) {
         let error = error.filter(|error| error.is_of_proxy());
         let failed = self.failed.swap(error.is_some(), Ordering::Relaxed);
         match error {

@@ -5,6 +5,7 @@
 
 use crate::dial::{Met, dial};
 use crate::greet::Incoming;
+use crate::limits::{Meters, RateLimits, TorrentLimits};
 use crate::shard::ShardEnv;
 use crate::stream::PeerStream;
 use samara_swarm::metadata::{FetchKey, UT_METADATA_ID};
@@ -106,8 +107,12 @@ impl Connection {
             self.say(Said::Extensions(Box::default())).await;
             return Ok(());
         }
-        write(&stream, &introduction(shared.port_for(self.addr.ip()), self.addr)).await?;
-        self.exchange_messages(stream).await
+        // Under the limits of the session, as there is no torrent yet.
+        let limits = TorrentLimits::new(&shared.limits, RateLimits::default());
+        let meters = limits.meters(self.addr.ip());
+        let introduction = introduction(shared.port_for(self.addr.ip()), self.addr);
+        write(&stream, &introduction, &meters).await?;
+        self.exchange_messages(stream, &meters).await
     }
 
     async fn dial(&self, ours: &Handshake) -> io::Result<Met> {
@@ -117,7 +122,7 @@ impl Connection {
         dial(&self.env.shared, self.addr, ours, meant, || {}).await
     }
 
-    async fn exchange_messages(&mut self, stream: PeerStream) -> io::Result<()> {
+    async fn exchange_messages(&mut self, stream: PeerStream, meters: &Meters) -> io::Result<()> {
         let decoder = FrameDecoder::new(None);
         let mut buf = Vec::with_capacity(READ);
         let mut introduced = false;
@@ -135,13 +140,13 @@ impl Connection {
                 Decoded::NeedMore(_) => {}
             }
             tokio::select! {
-                read = stream.read_some(&mut buf, READ) => {
+                read = read(&self.env, &stream, &mut buf, meters) => {
                     if read? == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
                 message = self.send.recv() => match message {
-                    Some(message) => write(&stream, &message).await?,
+                    Some(message) => write(&stream, &message, meters).await?,
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep_until(deadline), if !introduced => {
@@ -198,8 +203,36 @@ fn introduction(port: u16, addr: SocketAddr) -> Message {
     Message::Extended { id: HANDSHAKE_ID, payload: handshake.encode().into() }
 }
 
-async fn write(stream: &PeerStream, message: &Message) -> io::Result<()> {
+/// Reads what has come, in its turn. Safe to cancel: a turn that has come is kept.
+async fn read(
+    env: &ShardEnv,
+    stream: &PeerStream,
+    buf: &mut Vec<u8>,
+    meters: &Meters,
+) -> io::Result<usize> {
+    stream.readable().await?;
+    let room = loop {
+        match meters.down.ask(env.now(), 1) {
+            Some(room) => break room,
+            None => {
+                let turn = meters.down.next_turn().unwrap_or_else(|| env.now());
+                meters.sleep(env.shared.clock.to_tokio(turn)).await;
+            }
+        }
+    };
+    let room = room.clamp(1, READ);
+    let len = stream.read_some(buf, room).await?;
+    meters.down.moved(len);
+    if len < room {
+        meters.down.give_back();
+    }
+    Ok(len)
+}
+
+/// Sends a message, which is paid for and does not wait for its turn, as in torrents.
+async fn write(stream: &PeerStream, message: &Message, meters: &Meters) -> io::Result<()> {
     let mut bytes = Vec::new();
     message.encode(&mut bytes);
+    meters.up.moved(bytes.len());
     timeout(WRITE_TIMEOUT, stream.write_all(&bytes)).await?
 }

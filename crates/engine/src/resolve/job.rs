@@ -30,7 +30,7 @@ pub(crate) async fn run(env: Rc<ShardEnv>, job: Job) {
         return;
     }
     let named = !(magnet.trackers.is_empty() && magnet.peers.is_empty() && config.peers.is_empty());
-    if !named && !env.shared.discovery.has_finders() {
+    if !named && !env.shared.has_finders().await {
         let _ = outcome.send(Err(ResolveError::NobodyToAsk));
         return;
     }

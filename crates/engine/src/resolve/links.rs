@@ -58,6 +58,8 @@ pub(super) struct Links {
     closed: Vec<FetchKey>,
     tasks: JoinSet<()>,
     tell: mpsc::Sender<(FetchKey, Said)>,
+    /// Changes of the IP filter that were heeded.
+    filter_changes: u64,
 }
 
 /// How it went with an address.
@@ -96,7 +98,9 @@ impl Links {
         hashes: InfoHashes,
         tell: mpsc::Sender<(FetchKey, Said)>,
     ) -> Self {
+        let filter_changes = env.shared.ip_filter.changes();
         Self {
+            filter_changes,
             env,
             hashes,
             hash: hashes.wire(),
@@ -171,8 +175,23 @@ impl Links {
         peers
     }
 
+    /// Leaves those whom a new IP filter blocks.
+    fn keep_to_filter(&mut self, now: Instant) {
+        let env = Rc::clone(&self.env);
+        let filter = &env.shared.ip_filter;
+        let changes = filter.changes();
+        if std::mem::replace(&mut self.filter_changes, changes) == changes {
+            return;
+        }
+        let blocked = self.by_key.iter().filter(|(_, link)| filter.blocks(link.addr.ip()));
+        let blocked: Vec<FetchKey> = blocked.map(|(key, _)| *key).collect();
+        blocked.into_iter().for_each(|key| self.close(now, key));
+        self.good.retain(|addr| !filter.blocks(addr.ip()));
+    }
+
     /// Dials whom there is room for. Those who lingered long enough make room.
     pub(super) fn drive_dialling(&mut self, now: Instant) {
+        self.keep_to_filter(now);
         let waiting = self.peer_list.next_ready(now).is_some_and(|at| at <= now);
         let full = self.by_key.len() >= MAX_CONNECTIONS;
         let limit = if waiting && full { LINGER_AT_LEAST } else { LINGER };

@@ -14,6 +14,7 @@
 //! Messages name the tracker's host and never its whole URL, which may hold a passkey.
 
 mod address;
+mod answers;
 mod ask;
 mod body;
 mod error;
@@ -29,16 +30,19 @@ mod tests;
 mod udp;
 
 pub(crate) use address::is_local;
+pub(crate) use answers::Answers;
 pub(crate) use ask::{Announced, Other};
 pub use error::{TrackerError, TrackerFault};
 
 use crate::network::{Binding, Egress};
+use crate::udp::Carrier;
 use families::{Avoided, BOTH, family_of};
 use gate::{Gate, Outcome, Turn, Urgency};
 use http::{Answer, Http, Origin};
 use names::Names;
 use reqwest::Url;
 use samara_wire::id::WireHash;
+use samara_wire::proxy::Target;
 use samara_wire::tracker::http::{ResponseError, announce_url, parse_announce};
 use samara_wire::tracker::udp::Family;
 use samara_wire::tracker::{AnnounceEvent, AnnounceRequest, AnnounceResponse, ScrapeStats};
@@ -75,13 +79,19 @@ impl TrackerClient {
     /// not used. With a proxy that resolves names and chooses families.
     #[must_use]
     pub fn new(egress: &Egress) -> Self {
-        Self::with_gate(Arc::new(Binding::now(egress)), Gate::new(), None)
+        Self::with_gate(Arc::new(Binding::now(egress)), Gate::new(), None, None)
     }
 
-    /// A client that shares its limits with others. `port_v6`: our port over IPv6, if announces may name another one.
-    pub(crate) fn with_gate(binding: Arc<Binding>, gate: Arc<Gate>, port_v6: Option<u16>) -> Self {
+    /// A client that shares its limits with others, and asks UDP trackers by way of `carrier` if there is a proxy that carries
+    /// datagrams. `port_v6`: our port over IPv6, if announces may name another one.
+    pub(crate) fn with_gate(
+        binding: Arc<Binding>,
+        gate: Arc<Gate>,
+        carrier: Option<Arc<Carrier>>,
+        port_v6: Option<u16>,
+    ) -> Self {
         let names = Arc::<Names>::default();
-        let (http, udp) = (Http::new(&binding, names.clone()), Udp::new(&binding));
+        let (http, udp) = (Http::new(&binding, names.clone()), Udp::new(&binding, carrier));
         let avoided = Avoided::default();
         Self { inner: Arc::new(Inner { binding, http, udp, names, avoided, gate, port_v6 }) }
     }
@@ -179,24 +189,25 @@ impl Inner {
         if families.is_empty() { Err(TrackerFault::Lookup) } else { Ok(families) }
     }
 
-    /// The endpoints behind `url` that we may send to, of `family` if it says so; at least one.
-    async fn addresses(
-        &self,
-        url: &Url,
-        family: Option<Family>,
-    ) -> Result<Vec<SocketAddr>, TrackerFault> {
-        if self.binding.proxy().is_some() {
-            return Err(TrackerFault::Proxy("UDP trackers are not asked through proxies".into()));
+    /// Where to send datagrams for `url`, of `family` if it says so; at least one.
+    async fn hosts(&self, url: &Url, family: Option<Family>) -> Result<Vec<Target>, TrackerFault> {
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port().unwrap_or_default());
+        if let Some(proxy) = self.binding.proxy() {
+            if !proxy.carries_datagrams() {
+                let why =
+                    format!("{} carries no datagrams, so UDP trackers are not asked", proxy.url());
+                return Err(TrackerFault::Proxy(why));
+            }
+            let target = Target::new(host, port);
+            return Ok(vec![target.map_err(|error| TrackerFault::Url(error.to_string()))?]);
         }
         let families = self.families(url).await?;
         let usable = |ip: &IpAddr| {
             let of = family_of(*ip);
             families.contains(&of) && family.is_none_or(|family| family == of)
         };
-        let port = url.port().unwrap_or_default();
-        let addrs = self.names.lookup(url.host_str().unwrap_or_default()).await;
-        let addrs = addrs.into_iter().filter(usable).map(|ip| SocketAddr::new(ip, port));
-        Ok(addrs.collect())
+        let addrs = self.names.lookup(host).await.into_iter().filter(usable);
+        Ok(addrs.map(|ip| Target::Address(SocketAddr::new(ip, port))).collect())
     }
 
     /// Announces over `family`, or over the only one there is.
@@ -207,8 +218,8 @@ impl Inner {
         request: &AnnounceRequest,
     ) -> Result<AnnounceResponse, TrackerFault> {
         if target.scheme() == "udp" {
-            let addresses = self.addresses(target, family).await?;
-            return self.udp.announce(&addresses, target, request).await;
+            let hosts = self.hosts(target, family).await?;
+            return self.udp.announce(&hosts, target, request).await;
         }
         let url = Url::parse(&announce_url(target.as_str(), request))
             .map_err(|error| TrackerFault::Url(error.to_string()))?;

@@ -19,9 +19,9 @@ pub(super) async fn scrape(
 ) -> Result<Vec<Option<ScrapeStats>>, TrackerFault> {
     let mut all = Vec::with_capacity(hashes.len());
     if target.scheme() == "udp" {
-        let addresses = inner.addresses(target, None).await?;
+        let hosts = inner.hosts(target, None).await?;
         for batch in hashes.chunks(udp::MAX_SCRAPE) {
-            let stats = inner.udp.scrape(&addresses, batch).await?;
+            let stats = inner.udp.scrape(&hosts, batch).await?;
             // A tracker that answers for fewer knows nothing of the others.
             all.extend((0..batch.len()).map(|i| stats.get(i).copied()));
         }

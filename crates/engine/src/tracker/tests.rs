@@ -226,13 +226,16 @@ async fn silence_ends_in_time() {
 #[tokio::test]
 async fn an_address_family_that_is_not_bound_is_not_used() {
     let (addr, _) = serve(|_| ok("", b"d5:peers0:e")).await;
-    let client = TrackerClient::new(&Egress { bind: vec!["::1".parse().unwrap()], proxy: None });
+    let client =
+        TrackerClient::new(&Egress { bind: vec!["::1".parse().unwrap()], ..Egress::default() });
     for url in [format!("http://{addr}/announce"), format!("udp://{addr}")] {
         let error = client.announce(&url, &request(), TIME).await.unwrap_err();
         assert_eq!(*error.fault(), TrackerFault::Lookup);
     }
-    let client =
-        TrackerClient::new(&Egress { bind: vec!["127.0.0.1".parse().unwrap()], proxy: None });
+    let client = TrackerClient::new(&Egress {
+        bind: vec!["127.0.0.1".parse().unwrap()],
+        ..Egress::default()
+    });
     client.announce(&format!("http://{addr}/announce"), &request(), TIME).await.unwrap();
 }
 

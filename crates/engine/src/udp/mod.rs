@@ -6,15 +6,21 @@
 //!
 //! Where the system can, datagrams of one flow come and go as one piece of memory (GRO, GSO), several pieces in one call.
 //!
+//! By way of a proxy there is one socket for both families, which leads to the proxy's relay ([`crate::relay`]). Who receives and sends
+//! does not know of it, but for those who ask hosts by name: UDP trackers ([`Carrier`]), and the DHT its routers.
+//!
 //! A datagram that cannot be sent is a datagram lost, which every protocol here gets over by itself: errors are logged
 //! for who debugs, and no more. Neither does an error on receipt end anything: systems report there what became of datagrams
 //! that were sent before, such as that nobody listens at their destination.
 
+mod carrier;
 mod socket;
 
+pub(crate) use carrier::{Carriage, Carrier};
 pub(crate) use socket::{Socket, bind};
 
 use crate::error::SessionError;
+use samara_wire::proxy::Target;
 use samara_wire::utp;
 use socket::Inbox;
 use std::cell::{OnceCell, RefCell};
@@ -24,7 +30,8 @@ use std::rc::Rc;
 use std::slice::Chunks;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// After nothing but errors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -39,6 +46,9 @@ enum Kind {
     Krpc,
     /// A packet of uTP.
     Utp,
+    /// An answer of a UDP tracker, which begins with one of four small numbers. Those that are asked past any proxy are asked from
+    /// sockets of their own.
+    Tracker,
     /// Nothing that is spoken here.
     Unknown,
 }
@@ -48,6 +58,7 @@ impl Kind {
         match datagram {
             [b'd', ..] => Self::Krpc,
             [first, ..] if utp::is_first_byte(*first) => Self::Utp,
+            [0, 0, 0, 0..=3, _, ..] => Self::Tracker,
             _ => Self::Unknown,
         }
     }
@@ -70,6 +81,7 @@ pub(crate) trait Receiver {
 pub(crate) struct Receivers {
     pub(crate) krpc: OnceCell<Rc<dyn Receiver>>,
     pub(crate) utp: OnceCell<Rc<dyn Receiver>>,
+    pub(crate) trackers: OnceCell<Arc<Carrier>>,
 }
 
 impl Receivers {
@@ -77,19 +89,24 @@ impl Receivers {
         match kind {
             Kind::Krpc => self.krpc.get(),
             Kind::Utp => self.utp.get(),
-            Kind::Unknown => None,
+            Kind::Tracker | Kind::Unknown => None,
         }
     }
 
-    /// Gives datagrams from one address to those whose kind they are, as many at a time as are of one kind.
-    fn receive(&self, via: Via, from: SocketAddr, mut bytes: &[u8], stride: usize) {
+    /// Gives datagrams from one source to those whose kind they are, as many at a time as are of one kind.
+    fn receive(&self, via: Via, source: &Target, mut bytes: &[u8], stride: usize) {
         while !bytes.is_empty() {
             let kind = Kind::of(bytes);
             let alike = bytes.chunks(stride).take_while(|datagram| Kind::of(datagram) == kind);
             let (run, rest) = bytes.split_at((alike.count() * stride).min(bytes.len()));
-            match self.of(kind) {
-                Some(receiver) => receiver.receive(via, from, run.chunks(stride)),
-                None => tracing::trace!(%from, len = run.len(), "datagrams for nobody"),
+            match (source, self.of(kind), self.trackers.get()) {
+                (Target::Address(from), Some(receiver), _) => {
+                    receiver.receive(via, *from, run.chunks(stride));
+                }
+                (_, _, Some(carrier)) if kind == Kind::Tracker => {
+                    run.chunks(stride).for_each(|datagram| carrier.answers.take(source, datagram));
+                }
+                _ => tracing::trace!(%source, len = run.len(), "datagrams for nobody"),
             }
             bytes = rest;
         }
@@ -107,12 +124,21 @@ pub(crate) struct Sockets {
     open: RefCell<Vec<Arc<Socket>>>,
     receivers: Rc<Receivers>,
     readers: RefCell<JoinSet<()>>,
+    /// Whether there are some.
+    is_open: watch::Sender<bool>,
 }
 
 impl Sockets {
     /// None yet; what comes by those that will be opened goes to `receivers`.
     pub(crate) fn new(receivers: Rc<Receivers>) -> Self {
-        Self { open: RefCell::default(), receivers, readers: RefCell::default() }
+        let (open, readers, is_open) =
+            (RefCell::default(), RefCell::default(), watch::Sender::default());
+        Self { open, receivers, readers, is_open }
+    }
+
+    /// Tells whether there are any, and when that changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
+        self.is_open.subscribe()
     }
 
     /// All that are open, in the order of [`Via`].
@@ -135,10 +161,21 @@ impl Sockets {
         }
     }
 
+    /// Sends a datagram to a host by name, which the proxy looks up; by the relay, if there is one.
+    pub(crate) fn send_by_relay(&self, to: &Target, datagram: &[u8]) {
+        if let Some(socket) = self.open.borrow().first()
+            && let Err(error) = socket.send_by_relay(to, datagram)
+        {
+            tracing::debug!(%to, %error, "datagram not sent");
+        }
+    }
+
     /// Closes the sockets: nothing is sent or received any more.
     pub(crate) fn close(&self) {
-        self.readers.borrow_mut().abort_all();
-        self.open.borrow_mut().clear();
+        // Those who read end with it.
+        self.readers.take();
+        self.open.borrow_mut().drain(..).for_each(|socket| socket.shut());
+        self.is_open.send_replace(false);
     }
 
     /// Takes sockets in the place of those that were closed, and reads from them for as long as the shard lives.
@@ -147,37 +184,70 @@ impl Sockets {
     /// If the system or the event loop does not take one.
     pub(crate) fn open(&self, sockets: Vec<UdpSocket>) -> io::Result<()> {
         let sockets = sockets.into_iter().map(|socket| Socket::new(socket).map(Arc::new));
-        let sockets: Vec<_> = sockets.collect::<io::Result<_>>()?;
+        self.take(sockets.collect::<io::Result<_>>()?)
+    }
+
+    /// The same with one that is connected to the relay of a proxy. Gives it.
+    pub(crate) fn open_relayed(&self, socket: UdpSocket) -> io::Result<Arc<Socket>> {
+        let socket = Arc::new(Socket::relayed(socket)?);
+        self.take(vec![Arc::clone(&socket)])?;
+        Ok(socket)
+    }
+
+    fn take(&self, sockets: Vec<Arc<Socket>>) -> io::Result<()> {
         let mut readers = self.readers.borrow_mut();
         for (index, socket) in sockets.iter().enumerate() {
             let events = socket.events()?;
-            let (socket, receivers) = (Arc::clone(socket), Rc::clone(&self.receivers));
-            readers.spawn_local(read(socket, events, Via(index), receivers));
+            let (receivers, via) = (Rc::clone(&self.receivers), Via(index));
+            readers.spawn_local(read(Arc::clone(socket), events, move |heard| match heard {
+                Heard::Datagrams(from, bytes, stride) => {
+                    receivers.receive(via, from, bytes, stride);
+                }
+                Heard::BatchDone => receivers.batch_done(via),
+            }));
         }
+        self.is_open.send_replace(!sockets.is_empty());
         *self.open.borrow_mut() = sockets;
         Ok(())
     }
 }
 
 fn of_family(sockets: &[Arc<Socket>], v4: bool) -> Option<&Arc<Socket>> {
-    sockets.iter().find(|socket| socket.is_ipv4() == v4)
+    sockets.iter().find(|socket| socket.carries(v4))
 }
 
-async fn read(
-    socket: Arc<Socket>,
-    events: tokio::net::UdpSocket,
-    via: Via,
-    receivers: Rc<Receivers>,
-) {
+/// Reads from a socket by which nothing but UDP trackers is asked, on the runtime this is called on.
+///
+/// # Errors
+/// If the event loop does not take it.
+pub(crate) fn read_alone(socket: &Arc<Socket>, carrier: &Arc<Carrier>) -> io::Result<AbortHandle> {
+    let (events, answers) = (socket.events()?, Arc::clone(&carrier.answers));
+    let reading = read(Arc::clone(socket), events, move |heard| {
+        if let Heard::Datagrams(from, bytes, stride) = heard {
+            bytes.chunks(stride).for_each(|datagram| answers.take(from, datagram));
+        }
+    });
+    Ok(tokio::spawn(reading).abort_handle())
+}
+
+/// What a socket gives.
+enum Heard<'a> {
+    /// From where, one after another, and the length of each but the last.
+    Datagrams(&'a Target, &'a [u8], usize),
+    /// No more for now.
+    BatchDone,
+}
+
+async fn read(socket: Arc<Socket>, events: tokio::net::UdpSocket, mut take: impl FnMut(Heard<'_>)) {
     let mut inbox = Inbox::new(&socket);
     let mut errors = 0;
     loop {
         let ready = events.readable().await;
         match inbox.receive(&socket, &events, |from, bytes, stride| {
-            receivers.receive(via, from, bytes, stride);
+            take(Heard::Datagrams(from, bytes, stride));
         }) {
             Ok(()) => {
-                receivers.batch_done(via);
+                take(Heard::BatchDone);
                 errors = 0;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,

@@ -1,10 +1,16 @@
 //! One UDP socket, with what the system offers for many datagrams at a time.
+//!
+//! A socket may be *relayed*: connected to the relay of a proxy. Then it takes datagrams for either family and gives each
+//! the header that says where it goes, and what comes has one that says where it came from. Each header is part of a datagram, so
+//! they go one by one.
 
 use crate::network::Source;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use socket2::{Domain, Protocol, Type};
-use std::io::{self, IoSliceMut};
+use samara_wire::proxy::{Target, udp as proxied};
+use socket2::{Domain, Protocol, SockRef, Type};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::Interest;
 
 /// Pieces of memory read at a time, where one can hold many datagrams and where it cannot.
@@ -30,11 +36,19 @@ pub(crate) fn bind(source: &Source, port: u16) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// Bytes of the header for a relay, by the family of who is meant: ten, or twelve more.
+const RELAY_HEADERS: (u16, u16) = (10, 22);
+
 /// A bound socket. May be sent from on any thread.
+#[derive(Debug)]
 pub(crate) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     is_ipv4: bool,
+    /// The relay of a proxy that it is connected to.
+    relay: Option<SocketAddr>,
+    /// Nothing is sent any more.
+    shut: AtomicBool,
 }
 
 impl Socket {
@@ -46,11 +60,36 @@ impl Socket {
             }
         }
         let is_ipv4 = io.local_addr()?.is_ipv4();
-        Ok(Self { io, state, is_ipv4 })
+        Ok(Self { io, state, is_ipv4, relay: None, shut: AtomicBool::new(false) })
     }
 
-    pub(crate) const fn is_ipv4(&self) -> bool {
-        self.is_ipv4
+    /// One that is connected to the relay of a proxy.
+    ///
+    /// # Errors
+    /// If it is not connected, or the system has no more resources.
+    pub(crate) fn relayed(io: UdpSocket) -> io::Result<Self> {
+        let relay = Some(io.peer_addr()?);
+        Ok(Self { relay, ..Self::new(io)? })
+    }
+
+    /// Whether it takes datagrams for the family of `v4`. What becomes of them behind a relay is not known here.
+    pub(crate) const fn carries(&self, v4: bool) -> bool {
+        self.relay.is_some() || self.is_ipv4 == v4
+    }
+
+    /// From now on nothing is sent.
+    pub(crate) fn shut(&self) {
+        self.shut.store(true, Ordering::Release);
+    }
+
+    /// How long datagrams may be, in bytes, for peers of IPv4 and of IPv6, where these are the lengths (at least, at most) without a
+    /// relay. With one they have to fit into a datagram to it together with their header.
+    pub(crate) fn lengths(&self, v4: (u16, u16), v6: (u16, u16)) -> [(u16, u16); 2] {
+        let Some(relay) = self.relay else { return [v4, v6] };
+        let way = if relay.is_ipv4() { v4 } else { v6 };
+        let fit =
+            |own: (u16, u16), header: u16| (own.0.min(way.0 - header), own.1.min(way.1 - header));
+        [fit(v4, RELAY_HEADERS.0), fit(v6, RELAY_HEADERS.1)]
     }
 
     /// Tells when there is something to read, or room to write.
@@ -64,16 +103,37 @@ impl Socket {
     /// Sends a datagram. Straight to the system and not by way of the event loop, which would first have to learn that there
     /// is room.
     pub(crate) fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        if self.relay.is_some() {
+            return self.send_by_relay(&to.into(), datagram);
+        }
         self.io.send_to(datagram, to).map(|_| ())
+    }
+
+    /// Sends a datagram by way of the relay, to a host by address or by name.
+    ///
+    /// # Errors
+    /// If the system does not take it, there is no relay, or nothing is to be sent any more.
+    pub(crate) fn send_by_relay(&self, to: &Target, datagram: &[u8]) -> io::Result<()> {
+        if self.relay.is_none() || self.shut.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let mut header = Vec::with_capacity(32);
+        proxied::encode_header(to, &mut header);
+        let parts = [IoSlice::new(&header), IoSlice::new(datagram)];
+        SockRef::from(&self.io).send_vectored(&parts).map(|_| ())
     }
 
     /// Datagrams that [`Socket::send_many`] takes at most.
     pub(crate) fn max_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        if self.relay.is_some() { 1 } else { self.state.max_gso_segments() }
     }
 
     /// Sends datagrams of `segment` bytes each, but for the last that may be shorter.
     pub(crate) fn send_many(&self, to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
+        if self.relay.is_some() {
+            let to = to.into();
+            return bytes.chunks(segment).try_for_each(|one| self.send_by_relay(&to, one));
+        }
         let transmit = Transmit {
             destination: to,
             ecn: None,
@@ -100,13 +160,13 @@ impl Inbox {
         Self { memory: vec![0; pieces * piece], piece, metas: vec![RecvMeta::default(); pieces] }
     }
 
-    /// Reads what has come, at most as much as there is memory for, and gives it to `take`: the address, the datagrams one
-    /// after another, and the length of each but the last.
+    /// Reads what has come, at most as much as there is memory for, and gives it to `take`: who it is from, the datagrams one
+    /// after another, and the length of each but the last. A name may be told by a relay alone.
     pub(super) fn receive(
         &mut self,
         socket: &Socket,
         events: &tokio::net::UdpSocket,
-        mut take: impl FnMut(SocketAddr, &[u8], usize),
+        mut take: impl FnMut(&Target, &[u8], usize),
     ) -> io::Result<()> {
         let mut rest = self.memory.chunks_exact_mut(self.piece);
         let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
@@ -116,11 +176,37 @@ impl Inbox {
             socket.state.recv((&socket.io).into(), slices, &mut self.metas)
         })?;
         for (meta, slice) in self.metas.iter().zip(slices).take(count) {
-            let len = meta.len.min(slice.len());
-            if len > 0 {
-                take(meta.addr, &slice[..len], meta.stride.max(1));
+            let bytes = &slice[..meta.len.min(slice.len())];
+            let stride = meta.stride.max(1);
+            match socket.relay {
+                _ if bytes.is_empty() => {}
+                None => take(&Target::Address(meta.addr), bytes, stride),
+                Some(relay) if is_same(relay, meta.addr) => {
+                    bytes.chunks(stride).for_each(|datagram| unwrap(datagram, &mut take));
+                }
+                // It came before the socket was connected.
+                Some(_) => tracing::debug!(from = %meta.addr, "a datagram past the proxy"),
             }
         }
         Ok(())
     }
+}
+
+/// Takes the header off a datagram from a relay. Parts of datagrams are dropped, and what has no sender that could be answered.
+fn unwrap(datagram: &[u8], take: &mut impl FnMut(&Target, &[u8], usize)) {
+    match proxied::decode(datagram) {
+        Ok((from, payload)) if from.port() != 0 && !payload.is_empty() => {
+            let from = match from {
+                Target::Address(addr) => addr.into(),
+                name @ Target::Name(..) => name,
+            };
+            take(&from, payload, payload.len());
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "dropped"),
+    }
+}
+
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    (one.ip(), one.port()) == (other.ip(), other.port())
 }

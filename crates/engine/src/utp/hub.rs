@@ -64,8 +64,11 @@ impl Hub {
         for part in seed.chunks_exact_mut(8) {
             part.copy_from_slice(&unguessable().to_ne_bytes());
         }
+        let mut config = UtpConfig::new(seed);
+        [config.datagram_v4, config.datagram_v6] =
+            socket.lengths(config.datagram_v4, config.datagram_v6);
         let inner = Inner {
-            endpoint: Endpoint::new(UtpConfig::new(seed)),
+            endpoint: Endpoint::new(config),
             out: Outbox::new(),
             signals: BTreeMap::new(),
             stuck: None,
@@ -75,8 +78,9 @@ impl Hub {
         Self { socket, clock, inner: Mutex::new(inner), wake: Notify::new(), accepted }
     }
 
-    pub(super) fn is_ipv4(&self) -> bool {
-        self.socket.is_ipv4()
+    /// Whether it takes packets for the family of `v4`.
+    pub(super) fn carries(&self, v4: bool) -> bool {
+        self.socket.carries(v4)
     }
 
     pub(super) fn now(&self) -> Instant {

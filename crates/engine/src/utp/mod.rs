@@ -74,7 +74,7 @@ impl Hubs {
     /// # Errors
     /// If it does not come about, or there is no socket of its family.
     pub(crate) async fn connect(&self, addr: SocketAddr) -> io::Result<UtpStream> {
-        let hub = self.lock().iter().find(|hub| hub.is_ipv4() == addr.is_ipv4()).cloned();
+        let hub = self.lock().iter().find(|hub| hub.carries(addr.is_ipv4())).cloned();
         let hub = hub.ok_or_else(|| io::Error::other("no UDP socket of its family"))?;
         let stream = UtpStream::dial(&hub, addr)?;
         stream.connected().await?;

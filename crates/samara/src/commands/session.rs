@@ -65,6 +65,7 @@ pub(crate) async fn start(
         port: asked.unwrap_or(USUAL_PORT),
         bind: egress.bind,
         proxy: egress.proxy,
+        proxy_udp: egress.proxy_udp,
         limits,
         alternative_limits: alternative(limits, settings)?,
         limit_local: settings.limit_local || args.limit_local,

@@ -59,6 +59,13 @@ pub(crate) const KEYS: &[Key] = &[
         show: |s| s.proxy.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
     },
     Key {
+        name: "proxy-udp",
+        doc: "UDP trackers, the DHT and uTP go through a SOCKS5 proxy, if it carries datagrams; without: they are off",
+        example: "true",
+        set: |s, v| boolean(v).map(|x| s.proxy_udp = x),
+        show: |s| s.proxy_udp.to_string(),
+    },
+    Key {
         name: "dht",
         doc: "find peers of public torrents by the DHT",
         example: "true",

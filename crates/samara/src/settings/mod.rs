@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) bind: Vec<Bind>,
     /// What everything goes through.
     pub(crate) proxy: Option<ProxyUrl>,
+    /// Whether datagrams go through it, too.
+    pub(crate) proxy_udp: bool,
     /// Take part in the DHT.
     pub(crate) dht: bool,
     /// Nodes to join it by; empty: the public ones.
@@ -97,6 +99,7 @@ impl Default for Settings {
             port: None,
             bind: Vec::new(),
             proxy: None,
+            proxy_udp: true,
             dht: true,
             dht_nodes: Vec::new(),
             limit_down: None,
@@ -130,7 +133,7 @@ impl Settings {
     /// How packets leave this machine: from what the command line says, else from what the settings say.
     pub(crate) fn egress(&self, given: &[Bind]) -> Egress {
         let bind = if given.is_empty() { &self.bind } else { given };
-        Egress { bind: bind.to_vec(), proxy: self.proxy.clone() }
+        Egress { bind: bind.to_vec(), proxy: self.proxy.clone(), proxy_udp: self.proxy_udp }
     }
 }
 

@@ -19,7 +19,7 @@
 //!
 //! **Bounds.** A responder waits for no more than 96 + 512 + 20 bytes before the other side has shown to know a torrent of
 //! ours, and keeps none but those that it was fed. Public values are computed for who has sent 96 bytes only; each
-//! connection costs two exponentiations, a quarter of a millisecond.
+//! connection costs two exponentiations, which a shell may put off ([`Responder::would_compute`]).
 
 mod dh;
 mod inbox;

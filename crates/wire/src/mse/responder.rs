@@ -1,13 +1,11 @@
 //! The side that is dialled.
 
-use super::dh::KeyPair;
+use super::dh::{KEY_LEN, KeyPair, Secret};
 use super::inbox::Inbox;
 use super::keys::{SkeyHash, Streams, sync_hash};
 use super::policy::{Method, Methods, Policy};
 use super::session::Established;
-use super::{
-    MAX_INITIAL_PAYLOAD, MseError, Progress, Step, VC, dh::Secret, pad, pad_encrypted, padding_len,
-};
+use super::{MAX_INITIAL_PAYLOAD, MseError, Progress, Step, VC, pad, pad_encrypted, padding_len};
 use crate::id::WireHash;
 use crate::peer::handshake::PREFIX;
 use crate::rng::Rng;
@@ -87,6 +85,24 @@ impl Responder {
                 }
                 Step::Done(progress) => return Ok(progress),
             }
+        }
+    }
+
+    /// Whether [`Responder::handle_bytes`] would compute a key exchange if it were given `bytes` now: what this costs is by far
+    /// the most that a connection costs, so the shell may want to wait with it.
+    #[must_use]
+    pub fn would_compute(&self, bytes: &[u8]) -> bool {
+        let unread = self.inbox.unread();
+        if unread.len() + bytes.len() < KEY_LEN || !self.policy.lets_encrypted_in() {
+            return false;
+        }
+        match self.state {
+            State::PublicValue => true,
+            State::Anything => {
+                let first = unread.iter().chain(bytes);
+                first.zip(PREFIX).any(|(got, want)| got != want)
+            }
+            _ => false,
         }
     }
 

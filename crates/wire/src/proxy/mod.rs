@@ -40,8 +40,8 @@ pub struct Tunnel {
 /// A stream, or a relay for datagrams, of a SOCKS5 proxy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bound {
-    /// For a stream: where the proxy connects from, of which few tell the truth. For datagrams: where to send them; see
-    /// [`Bound::relay`].
+    /// For a stream: where the proxy connects from, of which few tell the truth. For datagrams: where it takes them, of which
+    /// the port is believed; see [`Bound::relay`].
     pub at: Target,
     /// What has come of the stream already.
     pub received: Vec<u8>,

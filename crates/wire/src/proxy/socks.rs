@@ -221,16 +221,26 @@ fn is_version(state: State, version: u8) -> bool {
 }
 
 impl Bound {
-    /// Where datagrams are sent, if `proxy` is where the connection to the proxy leads.
+    /// Where datagrams are sent, if `proxy` is where the connection to the proxy leads: to the port that it names, at the
+    /// address that we know. `None` if it names no port.
     ///
-    /// A proxy behind a NAT, or one that does not know its own address, gives zeros, or the name of itself: the address
-    /// that we know is meant. `None` if there is no port.
+    /// The address that it names is not believed. Most name zeros, themselves, or what only they can reach, since they are behind a
+    /// NAT or in a container; there the known address is the right one. One that names anybody else could have us send to whom it
+    /// likes, while the user chose one host that packets may go to. A relay that is in fact elsewhere is of no use then.
     #[must_use]
     pub fn relay(&self, proxy: SocketAddr) -> Option<SocketAddr> {
-        let ip = match &self.at {
-            Target::Address(addr) if !addr.ip().is_unspecified() => addr.ip(),
-            _ => proxy.ip(),
-        };
-        (self.at.port() != 0).then(|| SocketAddr::new(ip, self.at.port()))
+        (self.at.port() != 0).then(|| SocketAddr::new(proxy.ip(), self.at.port()))
+    }
+
+    /// Whether it names another host than `proxy` for datagrams, which is not believed.
+    #[must_use]
+    pub fn names_another(&self, proxy: SocketAddr) -> bool {
+        match &self.at {
+            Target::Address(addr) => {
+                let ip = addr.ip().to_canonical();
+                !ip.is_unspecified() && ip != proxy.ip().to_canonical()
+            }
+            Target::Name(..) => true,
+        }
     }
 }

@@ -76,12 +76,24 @@ fn a_relay_for_datagrams() {
     let Ok(Progress::Open(bound)) = result else { panic!("{result:?}") };
     let proxy = "192.0.2.1:1080".parse().unwrap();
     assert_eq!(bound.relay(proxy), Some("192.0.2.1:1024".parse().unwrap()));
-    let told = |host, port| {
-        Bound { at: Target::new(host, port).unwrap(), received: Vec::new() }.relay(proxy)
-    };
-    assert_eq!(told("192.0.2.2", 7), Some("192.0.2.2:7".parse().unwrap()));
-    assert_eq!(told("relay.example", 7), Some("192.0.2.1:7".parse().unwrap()));
-    assert_eq!(told("192.0.2.2", 0), None);
+    assert!(!bound.names_another(proxy));
+    let told = |host, port| Bound { at: Target::new(host, port).unwrap(), received: Vec::new() };
+    let known = Some("192.0.2.1:7".parse().unwrap());
+    // Whatever the host that it names: itself, nobody, one of its own network, a name, a stranger, this machine.
+    for (host, another) in [
+        ("192.0.2.1", false),
+        ("::ffff:192.0.2.1", false),
+        ("::", false),
+        ("172.17.0.2", true),
+        ("relay.example", true),
+        ("192.0.2.2", true),
+        ("2001:db8::1", true),
+        ("127.0.0.1", true),
+    ] {
+        assert_eq!(told(host, 7).relay(proxy), known, "{host}");
+        assert_eq!(told(host, 7).names_another(proxy), another, "{host}");
+    }
+    assert_eq!(told("192.0.2.1", 0).relay(proxy), None);
 }
 
 #[test]

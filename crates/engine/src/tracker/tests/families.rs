@@ -8,7 +8,7 @@ const NAME: &str = "tracker.test";
 /// A client that believes `tracker.test` to be this machine, over both families.
 fn client(bind: &[&str]) -> TrackerClient {
     let bind: Vec<_> = bind.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<crate::Bind>>();
-    let client = TrackerClient::new(&Egress { bind, proxy: None });
+    let client = TrackerClient::new(&Egress { bind, ..Egress::default() });
     client.inner.names.set(NAME, &["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]);
     client
 }
@@ -59,7 +59,7 @@ async fn over_ipv6_our_own_port_is_told_whatever_a_gateway_translates() {
     let bind = vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
     let server = TrackerServer::start(TrackerServerConfig { bind, ..Default::default() }).unwrap();
     let binding = Arc::new(Binding::now(&Egress::default()));
-    let client = TrackerClient::with_gate(binding, Gate::new(), Some(6881));
+    let client = TrackerClient::with_gate(binding, Gate::new(), None, Some(6881));
     client.inner.names.set(NAME, &["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]);
     for (n, scheme) in (1u8..).zip(["http", "udp"]) {
         let info_hash = WireHash([n; 20]);

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &DhtArgs, context: &Context) -> Result<Exit, Failure> {
 /// One that stays is a node for others; one that only asks leaves no trace of itself with them (BEP 43).
 fn join(args: &DhtNetworkArgs, settings: &Settings, stays: bool) -> Result<Session, Failure> {
     if settings.proxy.is_some() {
-        return Err(Failure::new(Exit::Usage, "the DHT does not go through proxies")
+        return Err(Failure::new(Exit::Usage, "samara dht does not go through proxies")
             .hint("without one: --proxy none"));
     }
     session::check_endpoints(&args.nodes)?;

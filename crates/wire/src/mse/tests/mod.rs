@@ -55,7 +55,7 @@ impl Pair {
     /// Carries parts of the given lengths to and fro. What A sends behind its negotiation is `a_says`, and B's is `b_says`:
     /// each is sent at once, so that it may arrive together with the end of the negotiation.
     fn run(mut self, cuts: &[usize], a_says: &[u8], b_says: &[u8]) -> (Established, Established) {
-        let (mut a, mut b) = (None, None);
+        let (mut a, mut b, mut computed) = (None, None, false);
         let mut cuts = cuts.iter().cycle();
         while a.is_none() || b.is_none() {
             let mut cut = |bytes: &mut Vec<u8>| {
@@ -85,9 +85,13 @@ impl Pair {
                 done.received.append(&mut part);
             } else {
                 let out = &mut self.to_initiator;
-                if let Progress::Established(mut done) =
-                    self.responder.handle_bytes(&part, find, out).unwrap()
-                {
+                // What it sends first is its public value, and then never until it is through.
+                let (computes, sent) = (self.responder.would_compute(&part), out.len());
+                let progress = self.responder.handle_bytes(&part, find, out).unwrap();
+                assert!(!(computes && computed), "once is enough");
+                computed |= computes;
+                assert!(if computes { out.len() > sent } else { computed || out.len() == sent });
+                if let Progress::Established(mut done) = progress {
                     let mut said = b_says.to_vec();
                     done.session.outgoing.apply(&mut said);
                     self.to_initiator.append(&mut said);

@@ -86,6 +86,22 @@ fn a_connection_by_the_book() {
 }
 
 #[test]
+fn nothing_is_computed_for_who_is_plain_refused_or_not_through_yet() {
+    let public = public(EXPONENT);
+    let computes = |policy, bytes: &[u8]| {
+        Responder::new(policy, policy.methods(), [3; 32]).would_compute(bytes)
+    };
+    assert!(computes(Policy::Allow, &public) && computes(Policy::Require, &public));
+    assert!(!computes(Policy::Off, &public) && !computes(Policy::Allow, &public[..95]));
+    assert!(!computes(Policy::Allow, &[&HANDSHAKE[..], &public].concat()));
+    let mut responder = responder(BOTH);
+    pending(responder.handle_bytes(&public[..95], find, &mut Vec::new()));
+    assert!(!responder.would_compute(b"") && responder.would_compute(&public[95..]));
+    pending(responder.handle_bytes(&public[95..], find, &mut Vec::new()));
+    assert!(!responder.would_compute(&public), "once is enough");
+}
+
+#[test]
 fn behind_an_encrypted_payload_the_stream_is_plain_if_so_selected() {
     let dial = Dial { behind: b"plain words".to_vec(), ..Dial::default() };
     let (done, _, select) = dial.run(responder(BOTH)).unwrap();

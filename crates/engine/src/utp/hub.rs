@@ -91,10 +91,7 @@ impl Hub {
     pub(super) fn receive(self: &Arc<Self>, from: SocketAddr, datagrams: Chunks<'_, u8>) {
         let mut inner = self.lock();
         let Inner { endpoint, out, .. } = &mut *inner;
-        let now = self.now();
-        for datagram in datagrams {
-            endpoint.handle_datagram(now, from, datagram, out);
-        }
+        endpoint.handle_datagrams(self.now(), from, datagrams, out);
         self.tell(inner);
     }
 

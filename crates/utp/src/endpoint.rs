@@ -164,6 +164,12 @@ pub struct ConnectionStats {
     pub receive_window: usize,
     /// Payload of a full packet.
     pub packet: usize,
+    /// Packets of the stream that were sent, each as often as it was.
+    pub transmissions: u64,
+    /// Of those, how many were taken for lost.
+    pub losses: u64,
+    /// Times that nothing was heard for so long that all was sent again.
+    pub timeouts: u32,
 }
 
 /// All uTP connections of one socket, or of several that make one.
@@ -492,6 +498,9 @@ impl Endpoint {
             in_flight: connection.send.in_flight(),
             receive_window: connection.receive.capacity(),
             packet: connection.packet(),
+            transmissions: connection.send.next_order(),
+            losses: connection.send.losses(),
+            timeouts: connection.timeouts,
         })
     }
 

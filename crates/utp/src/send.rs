@@ -78,6 +78,8 @@ pub(crate) struct Batch {
     pub(crate) count: usize,
     /// Payload in all.
     pub(crate) bytes: usize,
+    /// The next packet would belong to it if there were room.
+    pub(crate) cut: bool,
 }
 
 /// What an acknowledgement did.
@@ -124,6 +126,8 @@ pub(crate) struct SendQueue {
     /// Packets that arrived beyond one that did not.
     arrived: usize,
     next_order: u64,
+    /// Transmissions that were taken for lost.
+    losses: u64,
     /// The latest transmission that is known to have arrived.
     newest_arrived: Option<u64>,
     finished: bool,
@@ -145,6 +149,7 @@ impl SendQueue {
             lost_from: 0,
             arrived: 0,
             next_order: 0,
+            losses: 0,
             newest_arrived: None,
             finished: false,
         }
@@ -205,9 +210,14 @@ impl SendQueue {
         self.packets.front().map_or(0, |packet| packet.transmissions)
     }
 
-    /// The number of the next transmission.
+    /// The number of the next transmission, and so of all that there were.
     pub(crate) const fn next_order(&self) -> u64 {
         self.next_order
+    }
+
+    /// Transmissions that were taken for lost.
+    pub(crate) const fn losses(&self) -> u64 {
+        self.losses
     }
 
     /// Appends bytes of the stream, in packets of `payload` bytes.
@@ -295,12 +305,16 @@ impl SendQueue {
     /// Packets like the one at `first` that follow it in memory, all as long as it, but for the last that may be shorter.
     fn batch(&self, first: usize, bytes: usize, max: usize) -> Batch {
         let head = &self.packets[first];
-        let mut batch = Batch { first, count: 1, bytes: head.len };
+        let mut batch = Batch { first, count: 1, bytes: head.len, cut: false };
         let mut end = head.at + HEADER_LEN + head.len;
         for packet in self.packets.range(first + 1..).take(max.saturating_sub(1)) {
             let follows = packet.chunk == head.chunk && packet.at == end && !packet.fin;
             let alike = packet.state == head.state && packet.len <= head.len;
-            if !follows || !alike || batch.bytes + packet.len > bytes {
+            if !follows || !alike {
+                break;
+            }
+            if batch.bytes + packet.len > bytes {
+                batch.cut = true;
                 break;
             }
             batch.count += 1;
@@ -467,6 +481,7 @@ impl SendQueue {
     fn on_lost(&mut self, at: usize, losses: &mut Losses) {
         let packet = &mut self.packets[at];
         packet.state = State::Lost;
+        self.losses += 1;
         self.in_flight -= packet.len;
         self.packets_in_flight -= 1;
         self.lost += 1;

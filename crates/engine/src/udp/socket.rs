@@ -8,7 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use tokio::io::Interest;
 
 /// Pieces of memory read at a time, where one can hold many datagrams and where it cannot.
-const PIECES: (usize, usize) = (8, 32);
+const PIECES: (usize, usize) = (32, 32);
 
 /// Length of a piece, in bytes, in either case. No datagram spoken here is longer than Ethernet carries; what is
 /// longer is cut, and found wrong by who reads it.

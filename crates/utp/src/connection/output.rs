@@ -112,7 +112,10 @@ impl Connection {
                 });
                 let max = if probe.is_some() { 1 } else { max.min(span) };
                 let batch = self.send.next_waiting(room, max)?;
-                if (batch.bytes > room || span == 0) && !forced {
+                let waits = batch.cut
+                    && batch.bytes < self.quantum()
+                    && self.send.in_flight() >= window / 2;
+                if (batch.bytes > room || span == 0 || waits) && !forced {
                     return None;
                 }
                 if let Some(length) = probe {

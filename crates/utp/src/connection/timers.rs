@@ -95,6 +95,7 @@ impl Connection {
             self.mtu.on_lost(now);
         }
         if losses.newest.is_some() {
+            self.timeouts = self.timeouts.saturating_add(1);
             self.recovered_from = self.send.next_order();
             self.congestion.on_timeout(now, self.packet_len());
         }

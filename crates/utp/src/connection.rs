@@ -30,12 +30,6 @@ const MIN_PACKET: usize = 150;
 /// A round trip for the receiver of a stream who never measured one.
 const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 
-/// What goes out in this time may go out together.
-const QUANTUM: Duration = Duration::from_millis(1);
-
-/// The most that waits to go out together, in bytes.
-const MAX_QUANTUM: usize = 60_000;
-
 /// Why a connection is no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CloseReason {
@@ -244,17 +238,6 @@ impl Connection {
     /// as a whole or not at all.
     pub(crate) fn packet(&self) -> usize {
         self.mtu.payload().min(self.peer_window_max.max(MIN_PACKET))
-    }
-
-    /// Bytes that go out together where there is more to be sent than may be, rather than in smaller parts as room for them comes free:
-    /// what goes out in a millisecond, no more than one call of the system takes. Peers that acknowledge
-    /// every other packet would have us make a call for two.
-    pub(crate) fn quantum(&self) -> usize {
-        let in_time = self.rtt.smoothed().map_or(0, |rtt| {
-            let rtt = rtt.as_micros().max(1);
-            self.window() as u128 * QUANTUM.as_micros() / rtt
-        });
-        usize::try_from(in_time).unwrap_or(usize::MAX).clamp(self.packet(), MAX_QUANTUM)
     }
 
     fn packet_len(&self) -> u32 {

@@ -23,6 +23,15 @@ use samara_wire::utp::{HEADER_LEN, Header, SeqNr};
 /// Memory of a chunk at most, in bytes: what one system call can take.
 const CHUNK: usize = 65_000;
 
+/// A chunk that takes this much is full for packets of any length.
+const FULL_CHUNK: usize = CHUNK - MAX_STRIDE;
+
+/// The longest packet that a chunk is made for.
+const MAX_STRIDE: usize = 1500;
+
+/// Chunks that are kept for the next ones at most.
+const MAX_SPARES: usize = 8;
+
 /// Packets' worth of bytes on their way or waiting that make a transfer of what else would be a message.
 const BULK: usize = 4;
 
@@ -78,8 +87,6 @@ pub(crate) struct Batch {
     pub(crate) count: usize,
     /// Payload in all.
     pub(crate) bytes: usize,
-    /// The next packet would belong to it if there were room.
-    pub(crate) cut: bool,
 }
 
 /// What an acknowledgement did.
@@ -108,6 +115,8 @@ pub(crate) struct Losses {
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     chunks: VecDeque<Chunk>,
+    /// Memory of full chunks that were done with, for the next ones: the allocator would give it back to the system each time.
+    spares: Vec<Vec<u8>>,
     /// Number of the first chunk in `chunks`.
     first_chunk: u64,
     packets: VecDeque<Outgoing>,
@@ -138,6 +147,7 @@ impl SendQueue {
     pub(crate) const fn new(first: SeqNr) -> Self {
         Self {
             chunks: VecDeque::new(),
+            spares: Vec::new(),
             first_chunk: 0,
             packets: VecDeque::new(),
             first,
@@ -259,7 +269,9 @@ impl SendQueue {
             let count =
                 if is_bulk { most } else { expected.div_ceil(payload.max(1)).clamp(1, most) };
             let limit = count * stride;
-            self.chunks.push_back(Chunk { bytes: Vec::with_capacity(limit), payload, limit });
+            let spare = if count == most { self.spares.pop() } else { None };
+            let bytes = spare.unwrap_or_else(|| Vec::with_capacity(limit));
+            self.chunks.push_back(Chunk { bytes, payload, limit });
         }
         let chunk = self.first_chunk + self.chunks.len() as u64 - 1;
         let Some(Chunk { bytes: memory, .. }) = self.chunks.back_mut() else { return };
@@ -305,16 +317,12 @@ impl SendQueue {
     /// Packets like the one at `first` that follow it in memory, all as long as it, but for the last that may be shorter.
     fn batch(&self, first: usize, bytes: usize, max: usize) -> Batch {
         let head = &self.packets[first];
-        let mut batch = Batch { first, count: 1, bytes: head.len, cut: false };
+        let mut batch = Batch { first, count: 1, bytes: head.len };
         let mut end = head.at + HEADER_LEN + head.len;
         for packet in self.packets.range(first + 1..).take(max.saturating_sub(1)) {
             let follows = packet.chunk == head.chunk && packet.at == end && !packet.fin;
             let alike = packet.state == head.state && packet.len <= head.len;
-            if !follows || !alike {
-                break;
-            }
-            if batch.bytes + packet.len > bytes {
-                batch.cut = true;
+            if !follows || !alike || batch.bytes + packet.len > bytes {
                 break;
             }
             batch.count += 1;
@@ -427,15 +435,22 @@ impl SendQueue {
         self.sent -= 1;
         self.arrived -= 1;
         self.lost_from = self.lost_from.saturating_sub(1);
-        let Some(oldest) = self.packets.front().map(|packet| packet.chunk) else {
-            self.first_chunk += self.chunks.len() as u64;
-            self.chunks.clear();
-            return;
-        };
-        while self.first_chunk < oldest {
-            self.chunks.pop_front();
+        // Without packets, all chunks are done with.
+        let oldest = self.packets.front().map_or(u64::MAX, |packet| packet.chunk);
+        while self.first_chunk < oldest
+            && let Some(Chunk { mut bytes, .. }) = self.chunks.pop_front()
+        {
             self.first_chunk += 1;
+            if bytes.capacity() >= FULL_CHUNK && self.spares.len() < MAX_SPARES {
+                bytes.clear();
+                self.spares.push(bytes);
+            }
         }
+    }
+
+    /// Gives back memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.spares = Vec::new();
     }
 
     /// Finds what is lost by what arrived although it was sent later.

@@ -104,13 +104,13 @@ impl Inbox {
     }
 
     /// Reads what has come, at most as much as there is memory for, and gives it to `take`: the address, the datagrams one
-    /// after another, and the length of each but the last.
+    /// after another, and the length of each but the last. True if it is known that there is no more.
     pub(super) fn receive(
         &mut self,
         socket: &Socket,
         events: &tokio::net::UdpSocket,
         mut take: impl FnMut(SocketAddr, &[u8], usize),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let mut rest = self.memory.chunks_exact_mut(self.piece);
         let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
@@ -118,10 +118,12 @@ impl Inbox {
         let count = events.try_io(Interest::READABLE, || {
             socket.state.recv((&socket.io).into(), slices, &mut self.metas)
         })?;
-        if FILLS && count < self.metas.len() {
-            // There is no more: saying so spares the call that finds it out. The closure's error is its purpose.
-            let _ = events
-                .try_io(Interest::READABLE, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+        let drained = FILLS && count < self.metas.len();
+        if drained {
+            // Saying so spares the call that finds it out. The closure's error is its purpose.
+            let _ = events.try_io(Interest::READABLE, || {
+                io::Result::<()>::Err(io::ErrorKind::WouldBlock.into())
+            });
         }
         for (meta, slice) in self.metas.iter().zip(slices).take(count) {
             let len = meta.len.min(slice.len());
@@ -129,6 +131,6 @@ impl Inbox {
                 take(meta.addr, &slice[..len], meta.stride.max(1));
             }
         }
-        Ok(())
+        Ok(drained)
     }
 }

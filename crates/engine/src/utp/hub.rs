@@ -5,7 +5,6 @@ use crate::tracker::unguessable;
 use crate::udp::Socket;
 use samara_utp::{ConnectionKey, Endpoint, Event, Outbox, UtpConfig};
 use samara_wire::time::Instant;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +12,6 @@ use std::slice::Chunks;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc};
-
-thread_local! {
-    /// Whether what [`drive`] sees to is seen to by this thread.
-    static DRIVES: Cell<bool> = const { Cell::new(false) };
-}
 
 /// A connection that a peer has opened.
 pub(crate) struct Arrival {
@@ -37,7 +31,7 @@ pub(crate) struct Hub {
     socket: Arc<Socket>,
     clock: Clock,
     inner: Mutex<Inner>,
-    /// Has [`drive`] look again: there is something to be sent, a time-out has come nearer, or the socket is full.
+    /// Has [`drive`] look again: a time-out has come nearer, or the socket is full.
     wake: Notify,
     accepted: mpsc::UnboundedSender<Arrival>,
 }
@@ -60,14 +54,6 @@ struct Stuck {
     segment: usize,
 }
 
-fn tuned(mut c: UtpConfig) -> UtpConfig {
-    let get = |n: &str| std::env::var(n).ok().and_then(|v| v.parse::<usize>().ok());
-    if let Some(v) = get("UTP_RB0") { c.receive_buffer.0 = v << 10; }
-    if let Some(v) = get("UTP_RB1") { c.receive_buffer.1 = v << 10; }
-    if let Some(v) = get("UTP_MAXW") { c.max_window = (v << 10) as u32; }
-    c
-}
-
 impl Hub {
     pub(super) fn new(
         socket: Arc<Socket>,
@@ -79,7 +65,7 @@ impl Hub {
             part.copy_from_slice(&unguessable().to_ne_bytes());
         }
         let inner = Inner {
-            endpoint: Endpoint::new(tuned(UtpConfig::new(seed))), // TEMPORARY
+            endpoint: Endpoint::new(UtpConfig::new(seed)),
             out: Outbox::new(),
             signals: BTreeMap::new(),
             stuck: None,
@@ -109,31 +95,12 @@ impl Hub {
         self.tell(inner);
     }
 
-    /// Has what is to be sent go out once those who were told of something have had their turn: an acknowledgement then tells of the
-    /// room that they have made, and goes with what they have written.
-    pub(super) fn flush_soon(&self) {
-        if DRIVES.get() {
-            self.wake.notify_one();
-        } else {
-            self.flush_locked(&mut self.lock());
-        }
-    }
-
     /// Sends what is to be sent.
-    pub(super) fn flush_locked(&self, inner: &mut Inner) {
-        let was_stuck = inner.stuck.is_some();
-        self.send(inner);
-        let next = inner.endpoint.next_timeout();
-        let nearer = next.is_some_and(|next| inner.armed.is_none_or(|armed| next < armed));
-        if nearer {
-            inner.armed = next;
-        }
-        if nearer || (inner.stuck.is_some() && !was_stuck) {
-            self.wake.notify_one();
-        }
+    pub(super) fn flush(&self) {
+        self.flush_locked(&mut self.lock());
     }
 
-    fn send(&self, inner: &mut Inner) {
+    pub(super) fn flush_locked(&self, inner: &mut Inner) {
         if inner.shut {
             return;
         }
@@ -146,10 +113,16 @@ impl Hub {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let bytes = transmit.contents.to_vec();
                     *stuck = Some(Stuck { to: transmit.to, bytes, segment: transmit.segment });
+                    self.wake.notify_one();
                 }
                 Err(error) => tracing::debug!(to = %transmit.to, %error, "datagrams not sent"),
                 Ok(()) => {}
             }
+        }
+        let next = endpoint.next_timeout();
+        if next.is_some_and(|next| inner.armed.is_none_or(|armed| next < armed)) {
+            inner.armed = next;
+            self.wake.notify_one();
         }
     }
 
@@ -229,7 +202,7 @@ impl Hub {
         }
         let Inner { endpoint, out, .. } = &mut *inner;
         endpoint.handle_timeout(self.now(), out);
-        self.send(&mut inner);
+        self.flush_locked(&mut inner);
         inner.armed = inner.endpoint.next_timeout();
         let state = (inner.armed, inner.stuck.is_some());
         self.tell(inner);
@@ -256,7 +229,6 @@ impl Hub {
 /// # Errors
 /// If the event loop does not take the socket.
 pub(crate) fn drive(hub: Arc<Hub>) -> io::Result<()> {
-    DRIVES.set(true);
     let events = hub.socket.events()?;
     tokio::task::spawn_local(async move {
         while let Some((next, full)) = hub.turn() {

@@ -6,8 +6,7 @@
 //! one shard it is never contended. (Copying bytes between threads through buffers of their own would cost each byte more than
 //! the lock costs a batch.)
 //!
-//! What happens by itself, time-outs and room in a socket that was full, is seen to by one task for each socket ([`drive`]). It also sends
-//! what a batch of datagrams and those who were woken by it have to say, in one go when all of them have had their turn.
+//! What happens by itself, time-outs and room in a socket that was full, is seen to by one task for each socket ([`drive`]).
 
 mod hub;
 mod stream;
@@ -111,7 +110,7 @@ impl Receiver for Inlet {
 
     fn batch_done(&self, via: Via) {
         if let Some(hub) = self.0.hubs.at(via) {
-            hub.flush_soon();
+            hub.flush();
         }
     }
 }

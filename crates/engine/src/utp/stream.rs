@@ -6,9 +6,6 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// As many bytes are sent at once, as they are in the processor's cache; fewer go with what else there is to say.
-const AT_ONCE: usize = 16 << 10;
-
 /// A connection; closed when dropped: what was written still goes out. It belongs to no thread.
 pub(crate) struct UtpStream {
     hub: Arc<Hub>,
@@ -70,9 +67,8 @@ impl UtpStream {
                 Err(e) => return Err(error(e)),
             }
         }
-        drop(inner);
         // The peer may have to be told that there is room again.
-        self.hub.flush_soon();
+        self.hub.flush_locked(&mut inner);
         Ok(total)
     }
 
@@ -92,12 +88,7 @@ impl UtpStream {
                 Err(e) => return Err(error(e)),
             }
         }
-        if total >= AT_ONCE {
-            self.hub.flush_locked(&mut inner);
-        } else {
-            drop(inner);
-            self.hub.flush_soon();
-        }
+        self.hub.flush_locked(&mut inner);
         Ok(total)
     }
 }

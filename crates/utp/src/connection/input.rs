@@ -169,7 +169,7 @@ impl Connection {
                 now,
                 bytes: progress.bytes,
                 in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
-                limited: in_flight + self.quantum() >= self.window(),
+                limited: in_flight + packet_len as usize >= self.window(),
                 queueing: self.queueing,
                 min_rtt: self.rtt.min(),
                 rtt: self.rtt.smoothed(),

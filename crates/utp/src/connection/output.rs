@@ -112,10 +112,7 @@ impl Connection {
                 });
                 let max = if probe.is_some() { 1 } else { max.min(span) };
                 let batch = self.send.next_waiting(room, max)?;
-                let waits = batch.cut
-                    && batch.bytes < self.quantum()
-                    && self.send.in_flight() >= window / 2;
-                if (batch.bytes > room || span == 0 || waits) && !forced {
+                if (batch.bytes > room || span == 0) && !forced {
                     return None;
                 }
                 if let Some(length) = probe {

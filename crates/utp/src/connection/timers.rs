@@ -63,6 +63,7 @@ impl Connection {
                     }
                 } else if self.last_sent + KEEP_ALIVE <= now {
                     self.receive.shrink();
+                    self.send.shrink();
                     self.last_sent = now;
                     self.ack_now = true;
                 }

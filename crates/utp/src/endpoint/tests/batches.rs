@@ -1,4 +1,4 @@
-//! What comes together is dealt with together, and what may go out bit by bit goes out together.
+//! What comes together is dealt with together.
 
 use super::network::{Network, Side, addr};
 use super::*;
@@ -28,42 +28,4 @@ fn datagrams_that_come_together_are_told_of_once() {
     assert_eq!(network.read(Side::B, b), [1; 3 * 528]);
     assert_eq!(network.read(Side::B, other_b), [2; 2 * 528]);
     assert_eq!(datagrams(&mut network.b, now).len(), 2, "an acknowledgement for each");
-}
-
-#[test]
-fn room_that_comes_bit_by_bit_is_used_in_larger_parts() {
-    let mut network = Network::new();
-    let (a, b) = network.open();
-    // Round trips of 2 ms, in which the window grows: half of it goes out in a millisecond.
-    for _ in 0..24 {
-        while network.a.write(a, &[7; 50_000]).is_ok() {}
-        for (from, datagram) in network.take_flight() {
-            network.deliver(from, &datagram);
-        }
-        network.read(Side::B, b);
-        network.pass(Duration::from_millis(1));
-    }
-    let mut flight = Vec::new();
-    while flight.is_empty() {
-        while network.a.write(a, &[7; 50_000]).is_ok() {}
-        let (ours, theirs): (Vec<_>, Vec<_>) =
-            network.take_flight().into_iter().partition(|(from, _)| *from == Side::A);
-        theirs.iter().for_each(|(from, datagram)| network.deliver(*from, datagram));
-        flight = ours;
-    }
-    assert!(flight.len() > 40, "{}", flight.len());
-    let (now, mut calls, mut packets) = (network.now, 0, 0);
-    for two in flight.chunks(2) {
-        two.iter().for_each(|(from, datagram)| network.deliver(*from, datagram));
-        network.read(Side::B, b);
-        for told in datagrams(&mut network.b, now) {
-            network.deliver(Side::B, &told);
-        }
-        while let Some(transmit) = network.a.poll_transmit(now, 44) {
-            calls += 1;
-            packets += transmit.contents.chunks(transmit.segment).count();
-        }
-    }
-    assert!(packets > flight.len() / 2, "{packets} of {}", flight.len());
-    assert!(packets > 8 * calls, "{packets} packets in {calls} calls");
 }

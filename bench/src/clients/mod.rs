@@ -173,7 +173,8 @@ impl Programs {
         command.arg("--disable-upnp-port-forward");
         command.arg("--listen-port").arg(at.port().to_string());
         if way == Way::Utp {
-            command.arg("--experimental-enable-utp-listen");
+            // At all addresses it would answer from another one than was asked.
+            command.arg("--experimental-enable-utp-listen").arg(format!("--listen-ip={}", at.ip()));
             if matches!(job, Job::Download { .. }) {
                 command.args(["--disable-tcp-connect", "--disable-tcp-listen"]);
             }

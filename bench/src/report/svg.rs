@@ -91,10 +91,7 @@ fn bar(body: &mut String, y: f64, row: &Measured, client: Client, most: f64) {
 
 /// CPU seconds a GiB of who seeds and of who downloads.
 fn spent(paired: &Paired) -> [f64; 2] {
-    [
-        paired.median(|s| s.cpu_per_gib(|s| s.seed)),
-        paired.median(|s| s.cpu_per_gib(|s| s.leech)),
-    ]
+    [paired.median(|s| s.cpu_per_gib(|s| s.seed)), paired.median(|s| s.cpu_per_gib(|s| s.leech))]
 }
 
 const fn sum([seed, leech]: [f64; 2]) -> f64 {

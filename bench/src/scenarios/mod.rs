@@ -14,13 +14,13 @@ mod transfer;
 
 use crate::args::TransfersArgs;
 use crate::clients::{Client, Job, Programs, Way, can_create};
+use crate::interrupt;
 use crate::network::Network;
 use crate::payload::{Library, Payload, Shape, Spec};
 use crate::peers::tracker::Tracker;
 use crate::process::{Program, Spent};
 use crate::report::json::{Group, Outcome, Pair, Sample};
 use crate::units::{self, GIB, KIB, MIB};
-use crate::interrupt;
 use anyhow::{Context, Result};
 use samara_wire::metainfo::create::Version;
 use std::net::{Ipv4Addr, SocketAddrV4};

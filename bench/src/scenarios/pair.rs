@@ -4,14 +4,17 @@
 //! which nothing else goes meanwhile. A transfer begins when more has passed than two clients say to get to know each other, and ends with
 //! the last glance at which something passed; either is known to within a glance, and is taken so that the time is the longer one.
 
-use super::{Bench, LIMIT, Turn, transfer};
+use super::{Bench, Turn, transfer};
 use crate::clients::{Client, Job, Way};
 use crate::payload::Payload;
 use crate::process::{Cpu, Program};
 use crate::report::json::{Pair, PairSample, Side};
 use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// No transfer may take longer: 256 MiB at 3 MiB/s.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// More than handshakes and announces come to, in bytes.
 const GREETING: u64 = 256 << 10;
@@ -147,7 +150,8 @@ mod tests {
     #[test]
     fn counters_are_read() {
         let dev = "Inter-|   Receive\n face |bytes packets\n    lo: 1234 5 0 0 0 0 0 0 1234 5\n";
-        let snmp = "Ip: A B\nIp: 1 2\nTcp: InSegs OutSegs\nTcp: 7 8\nUdp: NoPorts InDatagrams\nUdp: 3 9\n";
+        let snmp =
+            "Ip: A B\nIp: 1 2\nTcp: InSegs OutSegs\nTcp: 7 8\nUdp: NoPorts InDatagrams\nUdp: 3 9\n";
         let wanted = Counters { bytes: 1234, tcp_segments: 7, udp_datagrams: 9 };
         assert_eq!(Counters::parse(dev, snmp), Some(wanted));
         assert_eq!(Counters::parse(dev, "Tcp: InSegs\n"), None);

@@ -176,12 +176,9 @@ async fn read(
         match inbox.receive(&socket, &events, |from, bytes, stride| {
             receivers.receive(via, from, bytes, stride);
         }) {
-            Ok(drained) => {
+            Ok(()) => {
                 receivers.batch_done(via);
                 errors = 0;
-                if drained && ready.is_ok() {
-                    continue;
-                }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => {

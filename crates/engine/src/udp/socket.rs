@@ -8,14 +8,11 @@ use std::net::{SocketAddr, UdpSocket};
 use tokio::io::Interest;
 
 /// Pieces of memory read at a time, where one can hold many datagrams and where it cannot.
-const PIECES: (usize, usize) = (32, 32);
+const PIECES: (usize, usize) = (8, 32);
 
 /// Length of a piece, in bytes, in either case. No datagram spoken here is longer than Ethernet carries; what is
 /// longer is cut, and found wrong by who reads it.
 const PIECE_LEN: (usize, usize) = (1 << 16, 2048);
-
-/// Whether one call reads as many pieces as there are. Elsewhere it may give one of many.
-const FILLS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Asked of the system for datagrams that wait to be read or sent, in bytes. It gives what it allows.
 const BUFFER: usize = 2 << 20;
@@ -104,13 +101,13 @@ impl Inbox {
     }
 
     /// Reads what has come, at most as much as there is memory for, and gives it to `take`: the address, the datagrams one
-    /// after another, and the length of each but the last. True if it is known that there is no more.
+    /// after another, and the length of each but the last.
     pub(super) fn receive(
         &mut self,
         socket: &Socket,
         events: &tokio::net::UdpSocket,
         mut take: impl FnMut(SocketAddr, &[u8], usize),
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         let mut rest = self.memory.chunks_exact_mut(self.piece);
         let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
@@ -118,19 +115,12 @@ impl Inbox {
         let count = events.try_io(Interest::READABLE, || {
             socket.state.recv((&socket.io).into(), slices, &mut self.metas)
         })?;
-        let drained = FILLS && count < self.metas.len();
-        if drained {
-            // Saying so spares the call that finds it out. The closure's error is its purpose.
-            let _ = events.try_io(Interest::READABLE, || {
-                io::Result::<()>::Err(io::ErrorKind::WouldBlock.into())
-            });
-        }
         for (meta, slice) in self.metas.iter().zip(slices).take(count) {
             let len = meta.len.min(slice.len());
             if len > 0 {
                 take(meta.addr, &slice[..len], meta.stride.max(1));
             }
         }
-        Ok(drained)
+        Ok(())
     }
 }

@@ -242,8 +242,7 @@ impl Endpoint {
         Ok(key)
     }
 
-    /// Datagrams came from one address, together. The end of one that is longer than what was read of it is for the shell to have
-    /// dropped.
+    /// Datagrams came together from one address. One that was cut short in reading is for the shell to have dropped.
     pub fn handle_datagrams<'a>(
         &mut self,
         now: Instant,
@@ -257,9 +256,7 @@ impl Endpoint {
             let Ok(packet) = Packet::parse(datagram) else { continue };
             let index = match packet.header.kind {
                 PacketType::Syn | PacketType::Reset => None,
-                PacketType::Data | PacketType::Fin | PacketType::State => {
-                    self.table.find(from, packet.header.connection)
-                }
+                _ => self.table.find(from, packet.header.connection),
             };
             if let Some(before) = unsettled.filter(|before| Some(*before) != index) {
                 self.settle(before, out);

@@ -80,10 +80,15 @@ impl Network {
         self.address(2, i + 1)
     }
 
-    /// A port that nobody listens on, for the client under test, which is told it on its command line.
-    pub(crate) fn free_port(self) -> Result<SocketAddrV4> {
-        let listener = TcpListener::bind((self.client(), 0))?;
-        Ok(SocketAddrV4::new(self.client(), listener.local_addr()?.port()))
+    /// The address of a second client, which downloads from the first.
+    pub(crate) const fn second(self) -> Ipv4Addr {
+        self.address(0, 3)
+    }
+
+    /// A port that nobody listens on, for a client under test, which is told it on its command line.
+    pub(crate) fn free_port(address: Ipv4Addr) -> Result<SocketAddrV4> {
+        let listener = TcpListener::bind((address, 0))?;
+        Ok(SocketAddrV4::new(address, listener.local_addr()?.port()))
     }
 }
 

@@ -107,21 +107,21 @@ impl Program {
         Ok(rustix::process::waitid(WaitId::Pid(pid), options)?.is_some())
     }
 
-    /// Waits for its end, which must be a success. What counts begins when `begun` says that the work began; `None` is "not yet".
+    /// Waits for its end, which must be a success. What counts begins when `begun` first says that the work began; `None` is "not yet". It is
+    /// called at every glance.
     pub(crate) fn finish(
         mut self,
         limit: Duration,
-        begun: impl Fn(&Self) -> Option<Instant>,
+        mut begun: impl FnMut(&Self) -> Option<Instant>,
     ) -> Result<Spent> {
         let (mut before, mut since) = (Cpu::default(), None);
         while !self.ended()? {
             interrupt::check()?;
+            let cpu = self.cpu()?;
+            let said = begun(&self);
+            since = since.or(said);
             if since.is_none() {
-                let cpu = self.cpu()?;
-                since = begun(&self);
-                if since.is_none() {
-                    before = cpu;
-                }
+                before = cpu;
             }
             self.look();
             if self.started.elapsed() > limit {

@@ -5,7 +5,7 @@ use crate::clients::Programs;
 use crate::interrupt;
 use crate::network::Network;
 use crate::peers::tracker::Tracker;
-use crate::report::json::{Measured, Report};
+use crate::report::json::{Measured, Outcome, Report};
 use crate::report::{self, markdown, readme};
 use crate::scenarios::{Bench, Scenario};
 use anyhow::{Context, Result, bail};
@@ -51,17 +51,20 @@ pub(crate) fn transfers(args: &TransfersArgs) -> Result<()> {
     let begin = Instant::now();
     for (i, scenario) in scenarios.iter().enumerate() {
         report.scenarios.push(Measured::of(scenario));
+        if scenario.needs_namespace() && network != Network::Namespace {
+            report.left_out.push(format!("{}: wants a network namespace", scenario.title));
+            continue;
+        }
         let rounds = scenario.rounds(args.rounds());
-        scenario.run(&bench, rounds, |round, client, sample| {
-            let (seconds, number) = (begin.elapsed().as_secs(), i + 1);
-            let (all, name) = (scenarios.len(), client.name());
-            let figures = sample.describe();
+        scenario.run(&bench, rounds, |round, outcome: Outcome| {
+            let (seconds, number, all) = (begin.elapsed().as_secs(), i + 1, scenarios.len());
+            let (name, figures) = (outcome.name(), outcome.describe());
             eprintln!(
                 "{seconds:5} s  {number:2}/{all} {:20} {}/{rounds} {name:10} {figures}",
                 scenario.id,
                 round + 1
             );
-            report.add(i, client, sample.clone());
+            report.add(i, outcome);
         })?;
     }
     if let Some(directory) = &args.out {

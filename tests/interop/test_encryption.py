@@ -3,7 +3,7 @@
 import pytest
 
 import payload as payloads
-from peers.clients import Aria2, Libtorrent, Transmission
+from peers.clients import Aria2, Libtorrent, Rqbit, Transmission
 from peers.samara import NETWORK, Samara
 
 ENCRYPTING = [
@@ -18,7 +18,7 @@ ENCRYPTING = [
 def transfer(lab, content, seeder, leecher):
     """From one client to the other, who is told the address, or asks a tracker where it cannot be told."""
     torrent = content.torrent(lab.directory / "t.torrent")
-    told = isinstance(leecher, Samara | Libtorrent)
+    told = isinstance(leecher, Samara | Libtorrent | Rqbit)
     if not told:
         tracker = lab.tracker(torrent.info_hash)
         torrent = content.torrent(lab.directory / "t.torrent", tracker.url("http"))

@@ -1,33 +1,32 @@
-"""uTP (BEP 29) and no TCP, with libtorrent and between two of us, both ways."""
+"""uTP (BEP 29) and no TCP, with real clients and between two of us, both ways."""
+
+import os
 
 import pytest
 
-import payload as payloads
-from peers.clients import Libtorrent
+from peers.clients import Libtorrent, Rqbit, Transmission
+from test_encryption import transfer
 
 CLIENTS = [
     pytest.param(Libtorrent().over_utp(), False, id="libtorrent"),
     pytest.param(Libtorrent().over_ipv6().over_utp(), True, id="libtorrent-ipv6"),
     pytest.param(Libtorrent().over_utp().encrypted("rc4"), False, id="libtorrent-rc4"),
 ]
-
-
-def transfer(lab, content, seeder, leecher):
-    """From one client to the other, who is told the address."""
-    torrent = content.torrent(lab.directory / "t.torrent")
-    seed = seeder.seed(lab, torrent, content.root)
-    seed.wait_ready()
-    into = lab.folder("into")
-    leecher.download(lab, torrent, into, [seed.address]).wait_complete()
-    assert not payloads.differences(content, into)
+if rqbit := os.environ.get("RQBIT"):
+    CLIENTS.append(pytest.param(Rqbit(rqbit).over_utp(), False, id="rqbit"))
 
 
 @pytest.mark.parametrize("from_client", [True, False], ids=["download", "seed"])
 @pytest.mark.parametrize("client, ipv6", CLIENTS)
 def test_with_a_client(lab, samara, shapes, client, ipv6, from_client):
-    """Neither side speaks TCP."""
+    """We do not speak TCP, whatever the other side does."""
     ours = (samara.over_ipv6() if ipv6 else samara).with_options("--no-tcp")
     transfer(lab, shapes("nested"), *((client, ours) if from_client else (ours, client)))
+
+
+def test_from_transmission(lab, samara, shapes):
+    """One way: as the one who downloads, Transmission 3.00 connects to us and then moves nothing (docs/protocols.md)."""
+    transfer(lab, shapes("nested"), Transmission().over_utp(), samara.with_options("--no-tcp"))
 
 
 @pytest.mark.parametrize("from_client", [True, False], ids=["download", "seed"])

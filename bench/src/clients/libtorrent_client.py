@@ -1,8 +1,8 @@
 """libtorrent under test, driven through its Python module. Its settings are the defaults but for what is said below.
 
-usage: libtorrent_client.py download|seed|check TORRENT DIRECTORY ADDRESS PORT
+usage: libtorrent_client.py download|seed|check TORRENT DIRECTORY ADDRESS PORT plain|utp|rc4
        libtorrent_client.py create v1|v2|hybrid PIECE_LENGTH PATH OUTPUT
-       libtorrent_client.py many LIST DIRECTORY ADDRESS PORT       LIST: a file with the path of a torrent on each line
+       libtorrent_client.py many LIST DIRECTORY ADDRESS PORT plain       LIST: a file with the path of a torrent on each line
 
 `download`, `check` and `create` end when the work is done, the others never.
 `check` and `create` print one JSON line: what the work itself took, without the start of Python.
@@ -17,7 +17,16 @@ import time
 import libtorrent as lt
 
 
-def settings(address, port):
+# What carries the transfer, beside or in the place of plain BitTorrent over TCP. A seed goes on answering that, so that it can be asked
+# whether it is ready; it is who downloads that insists.
+WAYS = {
+    "plain": {},
+    "utp": {"enable_outgoing_utp": True, "enable_incoming_utp": True, "enable_outgoing_tcp": False},
+    "rc4": {"out_enc_policy": int(lt.enc_policy.forced), "allowed_enc_level": int(lt.enc_level.rc4)},
+}
+
+
+def settings(address, port, way):
     return {
         "listen_interfaces": f"{address}:{port}",
         # There is nobody to find and no router.
@@ -29,7 +38,7 @@ def settings(address, port):
         "enable_outgoing_utp": False,
         "enable_incoming_utp": False,
         "out_enc_policy": int(lt.enc_policy.disabled),
-    }
+    } | WAYS[way]
 
 
 def added(session, torrent, directory, flags=0):
@@ -74,8 +83,8 @@ def main(role, *args):
         create(*args)
         report(begin, usage)
         return
-    what, directory, address, port = args
-    own = settings(address, port)
+    what, directory, address, port, way = args
+    own = settings(address, port, way)
     if role == "check":
         # Whoever has many files to check sets it; the default is one thread.
         own["hashing_threads"] = os.cpu_count()

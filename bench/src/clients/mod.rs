@@ -47,6 +47,37 @@ impl Client {
     }
 }
 
+/// What carries a transfer between two clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// Plain BitTorrent over TCP, which is all that the synthetic peers speak.
+    Plain,
+    /// uTP alone, not encrypted. It is the client that downloads who speaks nothing else; the one that seeds answers by TCP as well.
+    Utp,
+    /// TCP, all of the stream by RC4. It is the client that downloads who insists on it.
+    Rc4,
+}
+
+impl Way {
+    /// The word for `libtorrent_client.py`.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Utp => "utp",
+            Self::Rc4 => "rc4",
+        }
+    }
+
+    /// Whether `client` can do it.
+    pub(crate) const fn suits(self, client: Client) -> bool {
+        match self {
+            Self::Plain => !matches!(client, Client::Mktorrent),
+            Self::Utp => matches!(client, Client::Samara | Client::Libtorrent | Client::Rqbit),
+            Self::Rc4 => matches!(client, Client::Samara | Client::Libtorrent),
+        }
+    }
+}
+
 /// What a program shall do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Job<'a> {
@@ -63,23 +94,24 @@ pub(crate) enum Job<'a> {
 }
 
 impl Programs {
-    /// The command by which `client` does `job`, listening at `at`; `None` if it cannot do such a thing.
+    /// The command by which `client` does `job` over `way`, listening at `at`; `None` if it cannot do such a thing.
     pub(crate) fn command(
         &self,
         client: Client,
         job: Job<'_>,
+        way: Way,
         at: SocketAddrV4,
     ) -> Option<Command> {
         match client {
-            Client::Samara => Some(self.samara(job, at)),
-            Client::Libtorrent => Some(self.libtorrent(job, at)),
-            Client::Rqbit => self.rqbit(job, at),
+            Client::Samara => Some(self.samara(job, way, at)),
+            Client::Libtorrent => Some(self.libtorrent(job, way, at)),
+            Client::Rqbit => self.rqbit(job, way, at),
             Client::Aria2 => self.aria2(job, at),
             Client::Mktorrent => self.mktorrent(job),
         }
     }
 
-    fn samara(&self, job: Job<'_>, at: SocketAddrV4) -> Command {
+    fn samara(&self, job: Job<'_>, way: Way, at: SocketAddrV4) -> Command {
         let mut command = Command::new(self.path(Client::Samara));
         command.arg("--quiet");
         let network = |command: &mut Command| {
@@ -90,6 +122,11 @@ impl Programs {
             Job::Download { torrent, into } => {
                 command.arg("download").arg(torrent).arg("-o").arg(into).arg("--no-seed");
                 network(&mut command);
+                command.args(match way {
+                    Way::Plain => &[][..],
+                    Way::Utp => &["--no-tcp", "--encryption", "off"],
+                    Way::Rc4 => &["--no-utp", "--encryption", "require"],
+                });
             }
             Job::Seed { torrent, data } => {
                 command.arg("seed").arg(torrent).arg("--data").arg(data);
@@ -111,7 +148,7 @@ impl Programs {
     }
 
     /// The rest of its settings stand in `libtorrent_client.py`.
-    fn libtorrent(&self, job: Job<'_>, at: SocketAddrV4) -> Command {
+    fn libtorrent(&self, job: Job<'_>, way: Way, at: SocketAddrV4) -> Command {
         let mut command = Command::new(self.path(Client::Libtorrent));
         command.arg(self.script());
         match job {
@@ -125,16 +162,25 @@ impl Programs {
                 return with(command, &[output]);
             }
         };
-        command.arg(at.ip().to_string()).arg(at.port().to_string());
+        command.arg(at.ip().to_string()).arg(at.port().to_string()).arg(way.word());
         command
     }
 
     /// No v2, and it makes torrents only in its library.
-    fn rqbit(&self, job: Job<'_>, at: SocketAddrV4) -> Option<Command> {
+    fn rqbit(&self, job: Job<'_>, way: Way, at: SocketAddrV4) -> Option<Command> {
         let mut command = Command::new(self.path(Client::Rqbit));
         command.args(["-v", "error", "--disable-dht", "--disable-lsd"]);
         command.arg("--disable-upnp-port-forward");
         command.arg("--listen-port").arg(at.port().to_string());
+        if way == Way::Utp {
+            // At all addresses it would answer from another one than was asked.
+            command.arg("--experimental-enable-utp-listen").arg(format!("--listen-ip={}", at.ip()));
+            if matches!(job, Job::Download { .. }) {
+                command.args(["--disable-tcp-connect", "--disable-tcp-listen"]);
+            }
+            // Two of them must not meet at its usual port, or the second one hands its work to the first.
+            command.arg(format!("--http-api-listen-addr={}:0", at.ip()));
+        }
         command.arg("download");
         Some(match job {
             Job::Download { torrent, into } => {

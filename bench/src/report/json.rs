@@ -1,6 +1,7 @@
 //! The report as data: every sample, none left out.
 
 use crate::clients::Client;
+use crate::process::Cpu;
 use crate::scenarios::Scenario;
 use crate::units::{self, GIB, MIB};
 use anyhow::{Context, Result, ensure};
@@ -57,6 +58,8 @@ pub(crate) enum Group {
     Variants,
     /// Many torrents.
     Many,
+    /// Two clients with each other.
+    Pairs,
 }
 
 /// All samples of a scenario.
@@ -68,6 +71,56 @@ pub(crate) struct Measured {
     pub(crate) payload: String,
     pub(crate) group: Group,
     pub(crate) samples: BTreeMap<Client, Vec<Sample>>,
+    /// Of [`Group::Pairs`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pairs: Vec<Paired>,
+}
+
+/// Who downloads from whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Pair {
+    pub(crate) seed: Client,
+    pub(crate) leech: Client,
+}
+
+/// All samples of a pair.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Paired {
+    #[serde(flatten)]
+    pub(crate) pair: Pair,
+    pub(crate) samples: Vec<PairSample>,
+}
+
+/// One transfer between two clients.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct PairSample {
+    /// Payload.
+    pub(crate) bytes: u64,
+    /// On the clock, while something passed.
+    pub(crate) seconds: f64,
+    /// What each end spent in that time; the one that downloads until it has ended.
+    pub(crate) seed: Side,
+    pub(crate) leech: Side,
+}
+
+/// One end of a transfer.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Side {
+    pub(crate) cpu_user_s: f64,
+    pub(crate) cpu_system_s: f64,
+    /// `RssAnon` at its peak.
+    pub(crate) peak_anon_bytes: u64,
+}
+
+/// What came of one turn.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// One client with synthetic peers, or by itself.
+    Alone(Client, Sample),
+    /// Two clients with each other.
+    Together(Pair, PairSample),
+    /// Two clients did not get on with each other; why.
+    Failed(Pair, String),
 }
 
 /// One turn of one client.
@@ -96,6 +149,74 @@ pub(crate) struct Many {
     pub(crate) idle_cpu: f64,
 }
 
+impl Pair {
+    /// `rqbit → samara`.
+    pub(crate) fn name(self) -> String {
+        format!("{} → {}", self.seed.name(), self.leech.name())
+    }
+}
+
+impl Side {
+    pub(crate) const fn new(cpu: Cpu, peak_anon_bytes: u64) -> Self {
+        Self { cpu_user_s: cpu.user_s, cpu_system_s: cpu.system_s, peak_anon_bytes }
+    }
+}
+
+impl PairSample {
+    /// CPU seconds, user and system, of one end for each GiB.
+    pub(crate) fn cpu_per_gib(&self, side: fn(&Self) -> Side) -> f64 {
+        let side = side(self);
+        (side.cpu_user_s + side.cpu_system_s) / units::in_units_of(GIB, self.bytes)
+    }
+
+    /// MiB a second.
+    pub(crate) fn mib_per_s(&self) -> f64 {
+        units::in_units_of(MIB, self.bytes) / self.seconds
+    }
+}
+
+impl Paired {
+    /// The median of a figure.
+    pub(crate) fn median(&self, figure: impl Fn(&PairSample) -> f64) -> f64 {
+        median(self.samples.iter().map(figure).collect()).unwrap_or(f64::NAN)
+    }
+}
+
+impl Outcome {
+    /// Whose turn it was.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Alone(client, _) => client.name().to_owned(),
+            Self::Together(pair, _) | Self::Failed(pair, _) => pair.name(),
+        }
+    }
+
+    /// For the line on stderr.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Alone(_, sample) => sample.describe(),
+            Self::Together(_, sample) => format!(
+                "{:.0} MiB/s, {:.2} and {:.2} CPU s/GiB",
+                sample.mib_per_s(),
+                sample.cpu_per_gib(|s| s.seed),
+                sample.cpu_per_gib(|s| s.leech)
+            ),
+            Self::Failed(_, why) => format!("left out: {why}"),
+        }
+    }
+}
+
+/// `None` if there are no figures.
+fn median(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() % 2 {
+        _ if figures.is_empty() => None,
+        0 => Some(f64::midpoint(figures[middle - 1], figures[middle])),
+        _ => Some(figures[middle]),
+    }
+}
+
 impl Sample {
     /// CPU seconds, user and system, for each GiB.
     pub(crate) fn cpu_per_gib(&self) -> f64 {
@@ -117,18 +238,24 @@ impl Measured {
             payload: scenario.describe(),
             group: scenario.group,
             samples: BTreeMap::new(),
+            pairs: Vec::new(),
         }
     }
 
     /// The median of a figure over a client's samples; `None` if it did not take part.
     pub(crate) fn median(&self, client: Client, figure: impl Fn(&Sample) -> f64) -> Option<f64> {
-        let mut figures: Vec<f64> = self.samples.get(&client)?.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        let middle = figures.len() / 2;
-        match figures.len() % 2 {
-            _ if figures.is_empty() => None,
-            0 => Some(f64::midpoint(figures[middle - 1], figures[middle])),
-            _ => Some(figures[middle]),
+        median(self.samples.get(&client)?.iter().map(figure).collect())
+    }
+
+    /// Whether anything was measured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.samples.is_empty() && self.pairs.is_empty()
+    }
+
+    fn add_pair(&mut self, pair: Pair, samples: Vec<PairSample>) {
+        match self.pairs.iter_mut().find(|paired| paired.pair == pair) {
+            Some(paired) => paired.samples.extend(samples),
+            None => self.pairs.push(Paired { pair, samples }),
         }
     }
 }
@@ -185,18 +312,28 @@ impl Report {
             for (client, samples) in measured.samples {
                 same.samples.entry(client).or_default().extend(samples);
             }
+            for Paired { pair, samples } in measured.pairs {
+                same.add_pair(pair, samples);
+            }
         }
         Ok(())
     }
 
     /// The scenarios of one table.
     pub(crate) fn group(&self, group: Group) -> impl Iterator<Item = &Measured> {
-        self.scenarios.iter().filter(move |s| s.group == group && !s.samples.is_empty())
+        self.scenarios.iter().filter(move |s| s.group == group && !s.is_empty())
     }
 
-    /// Adds a sample.
-    pub(crate) fn add(&mut self, scenario: usize, client: Client, sample: Sample) {
-        self.scenarios[scenario].samples.entry(client).or_default().push(sample);
+    /// Adds what came of a turn.
+    pub(crate) fn add(&mut self, scenario: usize, outcome: Outcome) {
+        let measured = &mut self.scenarios[scenario];
+        match outcome {
+            Outcome::Alone(client, sample) => {
+                measured.samples.entry(client).or_default().push(sample);
+            }
+            Outcome::Together(pair, sample) => measured.add_pair(pair, vec![sample]),
+            Outcome::Failed(_, why) => self.left_out.push(why),
+        }
     }
 }
 
@@ -257,7 +394,23 @@ pub(crate) mod tests {
             payload: "1 GiB".into(),
             group,
             samples: samples.into_iter().collect(),
+            pairs: Vec::new(),
         }
+    }
+
+    /// From libtorrent to samara, three times.
+    fn pairs() -> Measured {
+        let pair = Pair { seed: Client::Libtorrent, leech: Client::Samara };
+        let side = |cpu| Side { cpu_user_s: cpu, cpu_system_s: 0.0, peak_anon_bytes: 4 * MIB };
+        let sample = |seconds| PairSample {
+            bytes: GIB,
+            seconds,
+            seed: side(2.0 * seconds),
+            leech: side(seconds),
+        };
+        let samples = vec![sample(9.0), sample(4.0), sample(2.0)];
+        let pairs = vec![Paired { pair, samples }];
+        Measured { pairs, ..measured("utp-pair", Group::Pairs, Vec::new()) }
     }
 
     /// A report with every kind of table.
@@ -289,6 +442,7 @@ pub(crate) mod tests {
                 measured("create-v2", Group::Main, vec![(Client::Samara, three(0.1))]),
                 measured("check-files", Group::Variants, vec![(Client::Samara, three(0.5))]),
                 measured("many", Group::Many, vec![(Client::Samara, vec![many])]),
+                pairs(),
             ],
         }
     }
@@ -320,7 +474,8 @@ pub(crate) mod tests {
     fn reports_are_merged_unless_they_do_not_belong_together() {
         let mut report = example();
         report.merge(example()).unwrap();
-        assert_eq!(report.scenarios.len(), 4);
+        assert_eq!(report.scenarios.len(), 5);
+        assert_eq!(report.scenarios[4].pairs[0].samples.len(), 6);
         assert_eq!(report.scenarios[0].samples[&Client::Samara].len(), 6);
         assert_eq!(report.left_out.len(), 1);
         let mut other = example();

@@ -1,13 +1,14 @@
 //! Tables of medians.
 
-use super::json::{Group, Measured, Report, Sample};
+use super::json::{Group, Measured, PairSample, Report, Sample, Side};
 use crate::clients::Client;
 use crate::units::{self, KIB, MIB};
 use std::fmt::Write;
 
 /// What the figures do not tell, whatever was installed.
-const NOT_MEASURED: &str = "Not measured: uTP, encryption, web seeds, finding peers, other networks than loopback. \
-A program's start is in no figure of a transfer; in check and create it is, but for Python's.";
+const NOT_MEASURED: &str = "Not measured: web seeds, finding peers, other networks than loopback. \
+A program's start is in no figure of a transfer; in check and create it is, but for Python's. \
+What two clients spend on each other is measured in the tables that say so, and neither uTP nor encryption in the others.";
 
 /// The whole page.
 pub(crate) fn page(report: &Report) -> String {
@@ -32,10 +33,16 @@ pub(crate) fn page(report: &Report) -> String {
         page.push_str(&many_table(many));
         page.push('\n');
     }
-    let payloads = report.scenarios.iter().filter(|s| !s.samples.is_empty());
+    for measured in report.group(Group::Pairs) {
+        page.push_str(&pair_table(measured));
+        page.push('\n');
+    }
+    let payloads = report.scenarios.iter().filter(|s| !s.is_empty());
     line(&mut page, "| scenario | what moves | samples |\n| --- | --- | --: |");
     for measured in payloads {
-        let samples = measured.samples.values().map(Vec::len).max().unwrap_or(0);
+        let alone = measured.samples.values().map(Vec::len);
+        let together = measured.pairs.iter().map(|paired| paired.samples.len());
+        let samples = alone.chain(together).max().unwrap_or(0);
         line(&mut page, &format!("| {} | {} | {samples} |", measured.title, measured.payload));
     }
     page.push('\n');
@@ -157,6 +164,32 @@ fn many_table(many: &Measured) -> String {
     table
 }
 
+/// One row a pair. `→` points to who downloads.
+fn pair_table(measured: &Measured) -> String {
+    let mut table = format!(
+        "| {} | MiB/s | CPU s/GiB, seed | CPU s/GiB, leech | anonymous MiB, seed | leech |\n\
+         | --- | --: | --: | --: | --: | --: |\n",
+        measured.title
+    );
+    for paired in &measured.pairs {
+        let cpu = |side: fn(&PairSample) -> Side| paired.median(|s| s.cpu_per_gib(side));
+        let anon = |side: fn(&PairSample) -> Side| {
+            paired.median(|s| units::in_units_of(MIB, side(s).peak_anon_bytes))
+        };
+        let _ = writeln!(
+            table,
+            "| {} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} |",
+            paired.pair.name(),
+            paired.median(PairSample::mib_per_s),
+            cpu(|s| s.seed),
+            cpu(|s| s.leech),
+            anon(|s| s.seed),
+            anon(|s| s.leech),
+        );
+    }
+    table
+}
+
 fn line(page: &mut String, text: &str) {
     page.push_str(text);
     page.push('\n');
@@ -173,6 +206,7 @@ mod tests {
         let row = "| download, 1 | **0.50 · 2048 · 8** | 2.00 · 512 · 8 | 0.25 | 4.00 |";
         assert!(page.contains(row), "{page}");
         assert!(page.contains("| samara | 0.50 | 0.25 | 4.0 | 0.10 % |"), "{page}");
+        assert!(page.contains("| libtorrent → samara | 256 | 8.00 | 4.00 | 4 | 4 |"), "{page}");
         assert!(page.contains("| create, v2 | **0.20 · 5120 · 8** | – | – | – |"), "{page}");
         assert!(page.contains("Left out: rqbit: not there.") && page.contains(NOT_MEASURED));
         assert!(page.contains("2026-01-02, 2 × Test & Sons <CPU> (avx2), 4 GiB, Linux 6.1"));

@@ -5,23 +5,26 @@
 //! | [`transfer`] | downloads and seeds, with a warm and a cold cache |
 //! | [`data`] | checks data and makes torrents of it, without a network |
 //! | [`many`] | loads many small torrents and leaves them alone |
+//! | [`pair`] | from one real client to another, by uTP or encrypted |
 
 mod data;
 mod many;
+mod pair;
 mod transfer;
 
 use crate::args::TransfersArgs;
-use crate::clients::{Client, Job, Programs, can_create};
+use crate::clients::{Client, Job, Programs, Way, can_create};
+use crate::interrupt;
 use crate::memory::Warm;
 use crate::network::Network;
 use crate::payload::{Library, Payload, Shape, Spec};
 use crate::peers::tracker::Tracker;
 use crate::process::{Program, Spent};
-use crate::report::json::{Group, Sample};
+use crate::report::json::{Group, Outcome, Pair, Sample};
 use crate::units::{self, GIB, KIB, MIB};
 use anyhow::{Context, Result};
 use samara_wire::metainfo::create::Version;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +54,8 @@ pub(crate) enum Kind {
     Create,
     /// Load so many small torrents.
     Many(u32),
+    /// Download from another real client.
+    Pair(Way),
 }
 
 /// One line of the tables.
@@ -101,6 +106,13 @@ impl Scenario {
         let n = args.torrents();
         let title = format!("{n} torrents of 64 KiB");
         all.push(Self::new("many", &title, Group::Many, Kind::Many(n), base));
+        // One pair in four of these is slow.
+        let spec = Spec { len: (base.len / 4).max(32 * MIB).min(base.len), ..base };
+        for (id, title, way) in
+            [("utp-pair", "uTP alone", Way::Utp), ("rc4-pair", "RC4 over TCP", Way::Rc4)]
+        {
+            all.push(Self::new(id, title, Group::Pairs, Kind::Pair(way), spec));
+        }
         all.retain(|s| args.only.is_empty() || args.only.iter().any(|o| s.id.starts_with(o)));
         all
     }
@@ -162,6 +174,7 @@ impl Scenario {
             (Kind::Create, _) => can_create(client, self.spec.version),
             (_, Client::Mktorrent) => false,
             (Kind::Many(_), Client::Aria2) => false,
+            (Kind::Pair(way), client) => way.suits(client),
             (_, Client::Rqbit | Client::Aria2) => !v2 && self.group != Group::Variants,
             _ => true,
         }
@@ -172,23 +185,61 @@ impl Scenario {
         if self.group == Group::Main { rounds } else { rounds.min(3) }
     }
 
-    /// Lets every client do it in every round, in turns; `done` gets each sample.
+    /// Whether it needs a network of our own.
+    pub(crate) const fn needs_namespace(&self) -> bool {
+        matches!(self.kind, Kind::Pair(_))
+    }
+
+    /// Lets every client, or pair of them, do it in every round, in turns; `done` gets what came of each.
     pub(crate) fn run(
         &self,
         bench: &Bench<'_>,
         rounds: u32,
-        mut done: impl FnMut(u32, Client, &Sample),
+        mut done: impl FnMut(u32, Outcome),
     ) -> Result<()> {
         let ground = Ground::make(self, bench)?;
         let clients: Vec<Client> =
             bench.programs.clients().map(|(client, _)| client).filter(|c| self.takes(*c)).collect();
+        if let (Kind::Pair(way), Ground::Payload(payload)) = (self.kind, &ground) {
+            return self.run_pairs(bench, rounds, payload, (way, &clients), done);
+        }
         for round in 0..rounds {
-            // Another one begins each round, so that nobody always follows the same one.
-            for i in 0..clients.len() {
-                let client = clients[(i + round as usize) % clients.len()];
+            for &client in in_turns(&clients, round) {
                 let sample = self.sample(bench, &ground, client);
                 let sample = sample.with_context(|| format!("{}, {}", self.id, client.name()))?;
-                done(round, client, &sample);
+                done(round, Outcome::Alone(client, sample));
+            }
+        }
+        Ok(())
+    }
+
+    /// What fails between two other clients is for them to know: that pair is left out of the rest, and said so.
+    fn run_pairs(
+        &self,
+        bench: &Bench<'_>,
+        rounds: u32,
+        payload: &Payload,
+        (way, clients): (Way, &[Client]),
+        mut done: impl FnMut(u32, Outcome),
+    ) -> Result<()> {
+        let pairs = pair::pairs(way, clients);
+        let mut failed: Vec<Pair> = Vec::new();
+        for round in 0..rounds {
+            for &pair in in_turns(&pairs, round) {
+                if failed.contains(&pair) {
+                    continue;
+                }
+                let sample = pair::transfer(bench, payload, way, pair);
+                let sample = sample.with_context(|| format!("{}, {}", self.id, pair.name()));
+                let ours = [pair.seed, pair.leech].contains(&Client::Samara);
+                match sample {
+                    Ok(sample) => done(round, Outcome::Together(pair, sample)),
+                    Err(error) if ours || interrupt::requested() => return Err(error),
+                    Err(error) => {
+                        failed.push(pair);
+                        done(round, Outcome::Failed(pair, format!("{error:#}")));
+                    }
+                }
             }
         }
         Ok(())
@@ -213,6 +264,11 @@ impl Scenario {
             (Ground::Library(library), _) => many::load(&turn, library, bench.idle),
         }
     }
+}
+
+/// Another one begins each round, so that nobody always follows the same one.
+fn in_turns<T>(all: &[T], round: u32) -> impl Iterator<Item = &T> {
+    all.iter().cycle().skip(round as usize % all.len().max(1)).take(all.len())
 }
 
 /// `1 seed`, `50 seeds`.
@@ -254,6 +310,7 @@ impl Ground {
 struct Turn<'a> {
     bench: &'a Bench<'a>,
     client: Client,
+    way: Way,
     at: SocketAddrV4,
     /// Removed with everything in it when the turn is over.
     home: tempfile::TempDir,
@@ -261,12 +318,21 @@ struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     fn new(bench: &'a Bench<'a>, client: Client) -> Result<Self> {
+        Self::at(bench, client, bench.network.client())
+    }
+
+    /// The turn of one who downloads from another.
+    fn second(bench: &'a Bench<'a>, client: Client) -> Result<Self> {
+        Self::at(bench, client, bench.network.second())
+    }
+
+    fn at(bench: &'a Bench<'a>, client: Client, address: Ipv4Addr) -> Result<Self> {
         let home = tempfile::Builder::new().prefix(client.name()).tempdir_in(&bench.directory)?;
-        Ok(Self { bench, client, at: bench.network.free_port()?, home })
+        Ok(Self { bench, client, way: Way::Plain, at: Network::free_port(address)?, home })
     }
 
     fn start(&self, job: Job<'_>) -> Result<Program> {
-        let command = self.bench.programs.command(self.client, job, self.at);
+        let command = self.bench.programs.command(self.client, job, self.way, self.at);
         let command = command.context("it cannot do that")?;
         Program::start(self.client.name(), command, self.home.path())
     }

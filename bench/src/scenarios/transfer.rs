@@ -57,7 +57,7 @@ pub(super) fn seed_cold(turn: &Turn<'_>, payload: &Payload) -> Result<Sample> {
 }
 
 /// A client that has found all of the payload in place and sends what is right.
-fn ready(turn: &Turn<'_>, payload: &Payload) -> Result<Program> {
+pub(super) fn ready(turn: &Turn<'_>, payload: &Payload) -> Result<Program> {
     let job = Job::Seed { torrent: &payload.torrent, data: &payload.data };
     let program = turn.start(job)?;
     let auditor = turn.bench.network.ours();

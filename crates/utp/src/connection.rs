@@ -126,6 +126,8 @@ pub(crate) struct Connection {
     /// Time-outs in a row without progress, and without any sign of life.
     failures: u32,
     silent: u32,
+    /// All time-outs with something in flight.
+    pub(crate) timeouts: u32,
     /// The retransmission timer counts from here.
     waits_since: Instant,
     last_sent: Instant,
@@ -216,6 +218,7 @@ impl Connection {
             forced: false,
             failures: 0,
             silent: 0,
+            timeouts: 0,
             waits_since: now,
             last_sent: now,
             ends_at: None,

@@ -2,8 +2,8 @@
 //!
 //! The contract with the shell:
 //!
-//! - Datagrams whose first byte may be uTP's go to [`Endpoint::handle_datagram`], in the order they came. What is to be told to
-//!   the owners of connections is in the [`Outbox`] when the call returns.
+//! - Datagrams whose first byte may be uTP's go to [`Endpoint::handle_datagrams`], in the order they came. What is to be told to
+//!   the owners of connections is in the [`Outbox`] when the call returns, once for all that came together.
 //! - After anything that was done, [`Endpoint::poll_transmit`] is called until it gives nothing, and what it gives is sent. A
 //!   datagram that cannot be sent is lost, which is made up for. Called once for a batch of datagrams
 //!   received, it acknowledges all of them at once.
@@ -164,6 +164,12 @@ pub struct ConnectionStats {
     pub receive_window: usize,
     /// Payload of a full packet.
     pub packet: usize,
+    /// Packets of the stream that were sent, each as often as it was.
+    pub transmissions: u64,
+    /// Of those, how many were taken for lost.
+    pub losses: u64,
+    /// Times that nothing was heard for so long that all was sent again.
+    pub timeouts: u32,
 }
 
 /// All uTP connections of one socket, or of several that make one.
@@ -236,7 +242,43 @@ impl Endpoint {
         Ok(key)
     }
 
-    /// A datagram came. Its end, if it is longer than what was read of it, is for the shell to have dropped.
+    /// Datagrams came together from one address. One that was cut short in reading is for the shell to have dropped.
+    pub fn handle_datagrams<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagrams: impl IntoIterator<Item = &'a [u8]>,
+        out: &mut Outbox,
+    ) {
+        // Most that come together are of one connection: what is to be done after each is done once.
+        let mut unsettled = None;
+        for datagram in datagrams {
+            let Ok(packet) = Packet::parse(datagram) else { continue };
+            let index = match packet.header.kind {
+                PacketType::Syn | PacketType::Reset => None,
+                _ => self.table.find(from, packet.header.connection),
+            };
+            if let Some(before) = unsettled.filter(|before| Some(*before) != index) {
+                self.settle(before, out);
+            }
+            unsettled = index;
+            match packet.header.kind {
+                PacketType::Syn => self.on_syn(now, from, &packet, out),
+                PacketType::Reset => self.on_reset(from, &packet, out),
+                PacketType::Data | PacketType::Fin | PacketType::State => {
+                    match index.and_then(|index| self.table.get_mut(index)) {
+                        Some(connection) => connection.handle(now, &packet),
+                        None => self.push_reset(now, from, &packet.header),
+                    }
+                }
+            }
+        }
+        if let Some(index) = unsettled {
+            self.settle(index, out);
+        }
+    }
+
+    /// A datagram came alone: see [`Endpoint::handle_datagrams`].
     pub fn handle_datagram(
         &mut self,
         now: Instant,
@@ -244,21 +286,7 @@ impl Endpoint {
         datagram: &[u8],
         out: &mut Outbox,
     ) {
-        let Ok(packet) = Packet::parse(datagram) else { return };
-        match packet.header.kind {
-            PacketType::Syn => self.on_syn(now, from, &packet, out),
-            PacketType::Reset => self.on_reset(from, &packet, out),
-            PacketType::Data | PacketType::Fin | PacketType::State => {
-                if let Some(index) = self.table.find(from, packet.header.connection) {
-                    if let Some(connection) = self.table.get_mut(index) {
-                        connection.handle(now, &packet);
-                    }
-                    self.settle(index, out);
-                } else {
-                    self.push_reset(now, from, &packet.header);
-                }
-            }
-        }
+        self.handle_datagrams(now, from, core::iter::once(datagram), out);
     }
 
     fn on_syn(&mut self, now: Instant, from: SocketAddr, packet: &Packet<'_>, out: &mut Outbox) {
@@ -467,6 +495,9 @@ impl Endpoint {
             in_flight: connection.send.in_flight(),
             receive_window: connection.receive.capacity(),
             packet: connection.packet(),
+            transmissions: connection.send.next_order(),
+            losses: connection.send.losses(),
+            timeouts: connection.timeouts,
         })
     }
 

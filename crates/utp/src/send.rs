@@ -23,6 +23,15 @@ use samara_wire::utp::{HEADER_LEN, Header, SeqNr};
 /// Memory of a chunk at most, in bytes: what one system call can take.
 const CHUNK: usize = 65_000;
 
+/// A chunk that takes this much is full for packets of any length.
+const FULL_CHUNK: usize = CHUNK - MAX_STRIDE;
+
+/// The longest packet that a chunk is made for.
+const MAX_STRIDE: usize = 1500;
+
+/// Chunks that are kept for the next ones at most.
+const MAX_SPARES: usize = 8;
+
 /// Packets' worth of bytes on their way or waiting that make a transfer of what else would be a message.
 const BULK: usize = 4;
 
@@ -106,6 +115,8 @@ pub(crate) struct Losses {
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     chunks: VecDeque<Chunk>,
+    /// Memory of full chunks that were done with, for the next ones: the allocator would give it back to the system each time.
+    spares: Vec<Vec<u8>>,
     /// Number of the first chunk in `chunks`.
     first_chunk: u64,
     packets: VecDeque<Outgoing>,
@@ -124,6 +135,8 @@ pub(crate) struct SendQueue {
     /// Packets that arrived beyond one that did not.
     arrived: usize,
     next_order: u64,
+    /// Transmissions that were taken for lost.
+    losses: u64,
     /// The latest transmission that is known to have arrived.
     newest_arrived: Option<u64>,
     finished: bool,
@@ -134,6 +147,7 @@ impl SendQueue {
     pub(crate) const fn new(first: SeqNr) -> Self {
         Self {
             chunks: VecDeque::new(),
+            spares: Vec::new(),
             first_chunk: 0,
             packets: VecDeque::new(),
             first,
@@ -145,6 +159,7 @@ impl SendQueue {
             lost_from: 0,
             arrived: 0,
             next_order: 0,
+            losses: 0,
             newest_arrived: None,
             finished: false,
         }
@@ -205,9 +220,14 @@ impl SendQueue {
         self.packets.front().map_or(0, |packet| packet.transmissions)
     }
 
-    /// The number of the next transmission.
+    /// The number of the next transmission, and so of all that there were.
     pub(crate) const fn next_order(&self) -> u64 {
         self.next_order
+    }
+
+    /// Transmissions that were taken for lost.
+    pub(crate) const fn losses(&self) -> u64 {
+        self.losses
     }
 
     /// Appends bytes of the stream, in packets of `payload` bytes.
@@ -249,7 +269,9 @@ impl SendQueue {
             let count =
                 if is_bulk { most } else { expected.div_ceil(payload.max(1)).clamp(1, most) };
             let limit = count * stride;
-            self.chunks.push_back(Chunk { bytes: Vec::with_capacity(limit), payload, limit });
+            let spare = if count == most { self.spares.pop() } else { None };
+            let bytes = spare.unwrap_or_else(|| Vec::with_capacity(limit));
+            self.chunks.push_back(Chunk { bytes, payload, limit });
         }
         let chunk = self.first_chunk + self.chunks.len() as u64 - 1;
         let Some(Chunk { bytes: memory, .. }) = self.chunks.back_mut() else { return };
@@ -413,15 +435,22 @@ impl SendQueue {
         self.sent -= 1;
         self.arrived -= 1;
         self.lost_from = self.lost_from.saturating_sub(1);
-        let Some(oldest) = self.packets.front().map(|packet| packet.chunk) else {
-            self.first_chunk += self.chunks.len() as u64;
-            self.chunks.clear();
-            return;
-        };
-        while self.first_chunk < oldest {
-            self.chunks.pop_front();
+        // Without packets, all chunks are done with.
+        let oldest = self.packets.front().map_or(u64::MAX, |packet| packet.chunk);
+        while self.first_chunk < oldest
+            && let Some(Chunk { mut bytes, .. }) = self.chunks.pop_front()
+        {
             self.first_chunk += 1;
+            if bytes.capacity() >= FULL_CHUNK && self.spares.len() < MAX_SPARES {
+                bytes.clear();
+                self.spares.push(bytes);
+            }
         }
+    }
+
+    /// Gives back memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.spares = Vec::new();
     }
 
     /// Finds what is lost by what arrived although it was sent later.
@@ -467,6 +496,7 @@ impl SendQueue {
     fn on_lost(&mut self, at: usize, losses: &mut Losses) {
         let packet = &mut self.packets[at];
         packet.state = State::Lost;
+        self.losses += 1;
         self.in_flight -= packet.len;
         self.packets_in_flight -= 1;
         self.lost += 1;

@@ -153,13 +153,18 @@ class Transmission:
     name = "transmission"
     lacks_empty_files = True  # 3.00 never makes them
 
-    def __init__(self, lsd=False, encryption=1):
+    def __init__(self, lsd=False, encryption=1, utp=False):
         self._lsd = lsd
         self._encryption = encryption
+        self._utp = utp
 
     def encrypted(self):
         """The same, with encryption forced."""
-        return Transmission(self._lsd, encryption=2)
+        return Transmission(self._lsd, 2, self._utp)
+
+    def over_utp(self):
+        """The same, with uTP as well: TCP cannot be turned off, so the other side has to refuse it."""
+        return Transmission(self._lsd, self._encryption, utp=True)
 
     def _start(self, lab, torrent, directory):
         # It announces itself locally from the address that the route says, not from the one it is bound to.
@@ -175,7 +180,7 @@ class Transmission:
             "port-forwarding-enabled": False,
             "dht-enabled": False,
             "lpd-enabled": self._lsd,
-            "utp-enabled": False,
+            "utp-enabled": self._utp,
             "encryption": self._encryption,
             "download-dir": str(directory),
             "incomplete-dir-enabled": False,
@@ -240,19 +245,24 @@ class Rqbit:
     lacks_empty_files = False
     announces_as_seed = False  # its first announce comes before it has checked
 
-    def __init__(self, program):
+    def __init__(self, program, options=()):
         self.program = program
+        self._options = options
+
+    def over_utp(self):
+        """The same, by uTP and not by TCP."""
+        return Rqbit(self.program, ["--experimental-enable-utp-listen", "--disable-tcp-connect", "--disable-tcp-listen"])
 
     def _start(self, lab, torrent, directory, options):
         # It binds to no address of choice: the namespace's first is what others see.
-        port, home = net.free_port(), lab.folder("rqbit")
+        port, api, home = net.free_port(), net.free_port(), lab.folder("rqbit")
         env = dict(os.environ, HOME=str(home), XDG_CACHE_HOME=str(home), XDG_DATA_HOME=str(home), XDG_CONFIG_HOME=str(home))
         argv = [
             self.program, "-v", "error", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--listen-port", port,
-            "--http-api-listen-addr", f"{net.ADDRESS}:{net.free_port()}",
+            "--http-api-listen-addr", f"{net.ADDRESS}:{api}", *self._options,
             "download", "--overwrite", "-o", directory, *options, torrent.path,
         ]  # fmt: skip
-        return Transfer(lab.start("rqbit", argv, env=env), net.ADDRESS, port)
+        return RqbitTransfer(lab.start("rqbit", argv, env=env), net.ADDRESS, port, api)
 
     def seed(self, lab, torrent, data):
         return self._start(lab, torrent, data, [])
@@ -260,6 +270,24 @@ class Rqbit:
     def download(self, lab, torrent, into, peers=()):
         initial = ["--initial-peers", ",".join(peers)] if peers else []
         return self._start(lab, torrent, into, ["--exit-on-finish", *initial])
+
+
+class RqbitTransfer(Transfer):
+    def __init__(self, process, host, port, api):
+        super().__init__(process, host, port)
+        self._url = f"http://{host}:{api}/torrents/0/stats/v1"
+
+    def _seeds(self):
+        self._alive()
+        try:
+            with urllib.request.urlopen(self._url, timeout=30) as answer:
+                stats = json.load(answer)
+        except urllib.error.URLError:
+            return False  # it does not listen yet, or does not know of the torrent
+        return stats["finished"] and stats["state"] == "live"
+
+    def wait_ready(self, timeout=None):
+        wait_for("rqbit seeds", self._seeds, timeout)
 
 
 def installed():

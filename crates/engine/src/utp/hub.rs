@@ -95,10 +95,7 @@ impl Hub {
     pub(super) fn receive(self: &Arc<Self>, from: SocketAddr, datagrams: Chunks<'_, u8>) {
         let mut inner = self.lock();
         let Inner { endpoint, out, .. } = &mut *inner;
-        let now = self.now();
-        for datagram in datagrams {
-            endpoint.handle_datagram(now, from, datagram, out);
-        }
+        endpoint.handle_datagrams(self.now(), from, datagrams, out);
         self.tell(inner);
     }
 
@@ -196,6 +193,7 @@ impl Hub {
     pub(super) fn close(&self, key: ConnectionKey) {
         let mut inner = self.lock();
         inner.signals.remove(&key);
+        tracing::debug!(stats = ?inner.endpoint.stats(key), "a uTP connection is let go");
         inner.endpoint.close(self.now(), key);
         self.flush_locked(&mut inner);
     }

@@ -137,7 +137,8 @@ impl Connection {
         self.unacknowledged += 1;
         if arrival != Arrival::InOrder || had_gap || self.unacknowledged >= ACK_EVERY {
             self.ack_now = true;
-        } else {
+            self.ack_at = None;
+        } else if !self.ack_now {
             self.ack_at.get_or_insert(now + ACK_DELAY);
         }
         if self.released {

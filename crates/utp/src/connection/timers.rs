@@ -63,6 +63,7 @@ impl Connection {
                     }
                 } else if self.last_sent + KEEP_ALIVE <= now {
                     self.receive.shrink();
+                    self.send.shrink();
                     self.last_sent = now;
                     self.ack_now = true;
                 }
@@ -95,6 +96,7 @@ impl Connection {
             self.mtu.on_lost(now);
         }
         if losses.newest.is_some() {
+            self.timeouts = self.timeouts.saturating_add(1);
             self.recovered_from = self.send.next_order();
             self.congestion.on_timeout(now, self.packet_len());
         }

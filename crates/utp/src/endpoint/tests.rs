@@ -1,5 +1,6 @@
 //! Traces of packets between two endpoints, over a network that the test is.
 
+mod batches;
 mod crossing;
 mod hostile;
 mod network;

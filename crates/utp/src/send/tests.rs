@@ -132,3 +132,33 @@ fn all_is_lost_and_sent_again_from_the_front() {
     }
     assert_eq!(seqs, [0, 1, 3, 4]);
 }
+
+#[test]
+fn memory_of_chunks_is_used_again_and_given_back() {
+    let mut queue = SendQueue::new(SeqNr(0));
+    let round = |queue: &mut SendQueue, filler: u8| {
+        let bytes = vec![filler; 20 * CHUNK];
+        queue.write(&bytes, 1452);
+        let mut got = Vec::new();
+        loop {
+            let sent = send(queue, usize::MAX, 64);
+            if sent.is_empty() {
+                break;
+            }
+            sent.into_iter().for_each(|(_, payload)| got.extend(payload));
+        }
+        assert!(got == bytes);
+    };
+    round(&mut queue, 1);
+    assert!(queue.spares.is_empty());
+    let all = queue.next().minus(1);
+    queue.acknowledge(all, core::iter::empty());
+    assert!(queue.is_empty());
+    assert_eq!(queue.spares.len(), MAX_SPARES);
+    round(&mut queue, 2);
+    assert!(queue.spares.is_empty());
+    let all = queue.next().minus(1);
+    queue.acknowledge(all, core::iter::empty());
+    queue.shrink();
+    assert_eq!(queue.spares.capacity(), 0);
+}

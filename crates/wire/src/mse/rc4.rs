@@ -1,7 +1,8 @@
 //! RC4 as MSE uses it: the first 1,024 bytes of the key stream are thrown away.
 //!
 //! The table has one word for each byte, and each step loads what the next one begins with before it stores: that is
-//! more than twice as fast as table and steps by the book, for this cipher waits for nothing but its own stores.
+//! more than twice as fast as table and steps by the book, for this cipher waits for nothing but its own stores. Places in the table are
+//! words as well, cut to their lowest byte only where they are used: a tenth faster than bytes.
 
 /// How much of the key stream is thrown away at first, in bytes.
 const DROPPED: usize = 1024;
@@ -10,13 +11,17 @@ const DROPPED: usize = 1024;
 #[derive(Clone)]
 pub(super) struct Rc4 {
     table: [u32; 256],
-    /// Where the next step begins: RC4's `i`, one ahead.
-    at: u8,
-    /// RC4's `j`.
-    walk: u8,
+    /// Where the next step begins: RC4's `i`, one ahead. Below 256.
+    at: u32,
+    /// RC4's `j`. Below 256.
+    walk: u32,
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "every word of the table is below 256")]
+/// The place that a sum of words means.
+const fn place(sum: u32) -> usize {
+    (sum & 0xff) as usize
+}
+
 impl Rc4 {
     /// The key stream of `key` behind its first 1,024 bytes.
     pub(super) fn new(key: &[u8; 20]) -> Self {
@@ -28,10 +33,10 @@ impl Rc4 {
     fn without_drop(key: &[u8]) -> Self {
         let mut table = [0; 256];
         (0..).zip(&mut table).for_each(|(value, word)| *word = value);
-        let mut walk = 0_u8;
+        let mut walk = 0;
         for (at, byte) in (0..table.len()).zip(key.iter().cycle()) {
-            walk = walk.wrapping_add(table[at] as u8).wrapping_add(*byte);
-            table.swap(at, usize::from(walk));
+            walk = (walk + table[at] + u32::from(*byte)) & 0xff;
+            table.swap(at, place(walk));
         }
         Self { table, at: 1, walk: 0 }
     }
@@ -40,25 +45,31 @@ impl Rc4 {
     pub(super) fn apply(&mut self, bytes: &mut [u8]) {
         let Self { table, at: began, walk: walked } = self;
         let (mut at, mut walk) = (*began, *walked);
-        let mut first = table[usize::from(at)];
+        let mut first = table[place(at)];
         let mut step = || {
-            let next = at.wrapping_add(1);
-            let ahead = table[usize::from(next)];
-            walk = walk.wrapping_add(first as u8);
-            let second = table[usize::from(walk)];
-            table[usize::from(at)] = second;
-            table[usize::from(walk)] = first;
-            let key = table[usize::from((first as u8).wrapping_add(second as u8))] as u8;
+            let next = (at + 1) & 0xff;
+            let ahead = table[place(next)];
+            walk = (walk + first) & 0xff;
+            let second = table[place(walk)];
+            table[place(at)] = second;
+            table[place(walk)] = first;
+            let key = table[place(first + second)];
             first = if walk == next { first } else { ahead };
             at = next;
             key
         };
         let (words, rest) = bytes.as_chunks_mut::<8>();
         for word in words {
-            let key = core::array::from_fn(|_| step());
-            *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(key)).to_ne_bytes();
+            let mut key = 0;
+            for byte in 0..8 {
+                key |= u64::from(step()) << (8 * byte);
+            }
+            *word = (u64::from_le_bytes(*word) ^ key).to_le_bytes();
         }
-        rest.iter_mut().for_each(|byte| *byte ^= step());
+        for byte in rest {
+            let [key, ..] = step().to_le_bytes();
+            *byte ^= key;
+        }
         (*began, *walked) = (at, walk);
     }
 }

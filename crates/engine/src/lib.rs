@@ -25,6 +25,9 @@ pub mod dht;
 mod dial;
 mod discovery;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod greet;
 mod ip_filter;
 mod limits;

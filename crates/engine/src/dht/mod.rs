@@ -13,6 +13,8 @@
 
 mod asks;
 mod driver;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod keep;
 mod names;
 mod seekers;

@@ -10,6 +10,8 @@
 //! for who debugs, and no more. Neither does an error on receipt end anything: systems report there what became of datagrams
 //! that were sent before, such as that nobody listens at their destination.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod socket;
 
 pub(crate) use socket::{Socket, bind};

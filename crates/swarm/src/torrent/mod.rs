@@ -33,6 +33,8 @@ mod download;
 mod extension;
 mod hashes;
 mod holepunch;
+#[cfg(any(test, feature = "fuzzing"))]
+mod invariants;
 mod messages;
 mod metadata;
 mod peer;

@@ -62,7 +62,7 @@ pub fn any(script: &mut Script<'_>, layout: &PieceLayout) -> Message {
         20 => Message::HashReject(hash_request(script).into()),
         21 => {
             let request = hash_request(script);
-            let count = script.below(4);
+            let count = 1 + script.below(4);
             let hashes: Vec<Hash> = (0..count).map(|_| [script.byte(); 32]).collect();
             // No more than were asked for, or it is no message.
             let request = HashRequest { len: 4, proof_layers: 4, ..request };

@@ -40,7 +40,10 @@ pub fn run(input: &[u8]) {
         convicted.extend(guilty);
         assert!(convicted.is_subset(&lied), "{convicted:?} but only {lied:?} lied");
         if good {
-            assert!(!blame.wants_digests(piece) && !blame.is_suspect(piece), "remembered for nothing");
+            assert!(
+                !blame.wants_digests(piece) && !blame.is_suspect(piece),
+                "remembered for nothing"
+            );
         }
     }
 }

@@ -40,7 +40,8 @@ pub fn run(input: &[u8]) {
             let peer = peers.iter().find(|peer| peer.key == *key).expect("a candidate");
             assert!(peer.choked && peer.interested && !peer.upload_only);
         }
-        let changed: BTreeSet<PeerKey> = decision.choke.iter().chain(&decision.unchoke).copied().collect();
+        let changed: BTreeSet<PeerKey> =
+            decision.choke.iter().chain(&decision.unchoke).copied().collect();
         assert_eq!(changed.len(), decision.choke.len() + decision.unchoke.len(), "one twice");
         for peer in peers.iter_mut().filter(|peer| changed.contains(&peer.key)) {
             peer.choked = !peer.choked;

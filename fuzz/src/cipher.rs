@@ -15,13 +15,23 @@ pub fn run(input: &[u8]) {
     let (mut a, mut b) = negotiate(method, script.bytes(68));
     assert_eq!((a.session.method(), b.session.method()), (method, method));
     let plain = script.bytes(2000).to_vec();
-    let there = carry(&mut script, &plain, |part| a.session.outgoing.apply(part), |part| {
-        b.session.incoming.apply(part);
-    });
+    let there = carry(
+        &mut script,
+        &plain,
+        |part| a.session.outgoing.apply(part),
+        |part| {
+            b.session.incoming.apply(part);
+        },
+    );
     assert_eq!(there, plain);
-    let back = carry(&mut script, &plain, |part| b.session.outgoing.apply(part), |part| {
-        a.session.incoming.apply(part);
-    });
+    let back = carry(
+        &mut script,
+        &plain,
+        |part| b.session.outgoing.apply(part),
+        |part| {
+            a.session.incoming.apply(part);
+        },
+    );
     assert_eq!(back, plain);
     if method == Method::Rc4 && plain.len() > 32 {
         let mut wire = plain.clone();

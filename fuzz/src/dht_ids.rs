@@ -4,8 +4,8 @@ use crate::Script;
 use samara_wire::bencode::{self, Limits};
 use samara_wire::id::WireHash;
 use samara_wire::krpc::{
-    BloomFilter, NodeId, PublicKey, immutable_target, mutable_target, pointed_torrent, pointer_value,
-    signed_bytes,
+    BloomFilter, NodeId, PublicKey, immutable_target, mutable_target, pointed_torrent,
+    pointer_value, signed_bytes,
 };
 use std::net::IpAddr;
 
@@ -83,7 +83,8 @@ pub fn items(input: &[u8]) {
     let text = script.rest();
     if let Some(torrent) = pointed_torrent(text) {
         let pointer = pointer_value(torrent);
-        let (doc, written) = (bencode::parse(text, Limits::WIRE), bencode::parse(&pointer, Limits::WIRE));
+        let (doc, written) =
+            (bencode::parse(text, Limits::WIRE), bencode::parse(&pointer, Limits::WIRE));
         let hash = |doc: &bencode::Doc<'_>| {
             doc.as_dict().and_then(|dict| dict.get_bytes(b"ih")).map(<[u8]>::to_vec)
         };

@@ -3,8 +3,8 @@
 
 use crate::Script;
 use samara_dht::node::Family;
-use samara_dht::{Dht, DhtConfig, Effect, Event, LookupId, Outbox};
 use samara_dht::signature::SecretKey;
+use samara_dht::{Dht, DhtConfig, Effect, Event, LookupId, Outbox};
 use samara_wire::id::WireHash;
 use samara_wire::krpc::{
     AnnouncedPort, Body, ErrorCode, ErrorReply, Item, Method, NodeId, NodeInfo, Packet, Put, Query,
@@ -123,12 +123,19 @@ impl World {
         let method = match script.below(8) {
             0 => Method::Ping,
             1 => Method::FindNode { target: id(script) },
-            2 => Method::GetPeers { info_hash: torrent, no_seeds: script.flag(), scrape: script.flag() },
+            2 => Method::GetPeers {
+                info_hash: torrent,
+                no_seeds: script.flag(),
+                scrape: script.flag(),
+            },
             3 => {
-                let port = if script.flag() { AnnouncedPort::Implied } else { AnnouncedPort::Explicit(7) };
+                let port =
+                    if script.flag() { AnnouncedPort::Implied } else { AnnouncedPort::Explicit(7) };
                 Method::AnnouncePeer { info_hash: torrent, port, token, seed: script.flag() }
             }
-            4 => Method::Get { target: id(script), seq: script.flag().then(|| script.byte().into()) },
+            4 => {
+                Method::Get { target: id(script), seq: script.flag().then(|| script.byte().into()) }
+            }
             5 => Method::Put(self.put(script, token).into()),
             6 => Method::SampleInfohashes { target: id(script) },
             _ => Method::Unknown { target: script.flag().then(|| id(script)) },
@@ -195,7 +202,8 @@ impl World {
                 self.node.put_item(now, item, Vec::new(), None, out).ok()
             }
             6 => {
-                let watch = self.node.watch_item(now, &key.public(), vec![script.byte()], None, out);
+                let watch =
+                    self.node.watch_item(now, &key.public(), vec![script.byte()], None, out);
                 self.watched.extend(watch.ok());
                 None
             }

@@ -308,7 +308,9 @@ pub fn tokens(input: &[u8]) {
             }
             1 => given.push((tokens.give(ip, &target), ip, target, rotations)),
             2 => {
-                let Some((token, at, of, when)) = given.get(usize::from(what >> 2)) else { continue };
+                let Some((token, at, of, when)) = given.get(usize::from(what >> 2)) else {
+                    continue;
+                };
                 let good = tokens.check(token, ip, &target);
                 if good {
                     assert!((*at, *of) == (ip, target), "another's token");

@@ -118,7 +118,8 @@ impl World {
         if let Ok(key) = self.torrent.handle_peer_connected(self.now, new, &mut self.out) {
             self.peers.insert(key, FakePeer { addr, supports: false, heeded: Vec::new() });
             self.look(None);
-            let extensions = vec![("ut_holepunch".to_owned(), if how & 2 == 0 { THEIRS } else { 0 })];
+            let extensions =
+                vec![("ut_holepunch".to_owned(), if how & 2 == 0 { THEIRS } else { 0 })];
             let port = (how & 4 == 0).then_some(7000);
             let said = ExtensionHandshake { extensions, port, ..ExtensionHandshake::default() };
             self.hear(key, Message::Extended { id: 0, payload: said.encode().into() });
@@ -139,7 +140,8 @@ impl World {
             (&message, self.peers.get_mut(&key))
             && let Ok(said) = ExtensionHandshake::parse(payload)
             && let Some(id) = said.id_of("ut_holepunch").or_else(|| {
-                let off = said.extensions.iter().any(|(name, id)| name == "ut_holepunch" && *id == 0);
+                let off =
+                    said.extensions.iter().any(|(name, id)| name == "ut_holepunch" && *id == 0);
                 off.then_some(0)
             })
         {
@@ -168,7 +170,10 @@ impl World {
                 Effect::Punch(addr) => {
                     let (by, _) = cause.expect("somebody said so");
                     let from = self.peers[&by].addr;
-                    assert!(!is_near(addr.ip()) || is_local(from.ip()), "{from} sends us to {addr}");
+                    assert!(
+                        !is_near(addr.ip()) || is_local(from.ip()),
+                        "{from} sends us to {addr}"
+                    );
                     assert!(addr.port() != 0 && self.peers.values().all(|peer| peer.addr != addr));
                     had_effect = true;
                     self.dialling.push(addr);

@@ -19,7 +19,8 @@ const PIECES: [u32; 2] = [1100, 5];
 
 /// The torrent with its layers, and without.
 static TRUTH: LazyLock<(Info, Info)> = LazyLock::new(|| {
-    let layers = PIECES.map(|pieces| (0..pieces).map(|piece| node(pieces, piece)).collect::<Vec<Hash>>());
+    let layers =
+        PIECES.map(|pieces| (0..pieces).map(|piece| node(pieces, piece)).collect::<Vec<Hash>>());
     let raw = Encoder::dict_bytes(|dict| {
         dict.dict(b"file tree", |tree| {
             for (name, (layer, pieces)) in [b"a", b"b"].into_iter().zip(layers.iter().zip(PIECES)) {
@@ -36,7 +37,8 @@ static TRUTH: LazyLock<(Info, Info)> = LazyLock::new(|| {
         dict.int(b"piece length", PIECE_LEN.into());
     });
     let bare = Info::parse(&raw).expect("a torrent");
-    let by_root = layers.into_iter().map(|layer| (root_of_layer(&layer, PIECE_LEN), layer)).collect();
+    let by_root =
+        layers.into_iter().map(|layer| (root_of_layer(&layer, PIECE_LEN), layer)).collect();
     (bare.with_piece_layers(&by_root).expect("its own layers"), bare)
 });
 
@@ -112,7 +114,12 @@ impl World {
         (at < asked.len()).then(|| asked.swap_remove(at))
     }
 
-    fn answer(&mut self, key: FetchKey, script: &mut Script<'_>, out: &mut Vec<FetchEffect<PieceLayers>>) {
+    fn answer(
+        &mut self,
+        key: FetchKey,
+        script: &mut Script<'_>,
+        out: &mut Vec<FetchEffect<PieceLayers>>,
+    ) {
         let Some(mut request) = self.taken(key, script) else { return };
         let file = TRUTH.0.layered_files()[&request.root].0;
         let mut hashes = TRUTH.0.answer_hashes(file, &request).expect("what is asked can be given");

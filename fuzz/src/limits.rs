@@ -23,7 +23,7 @@ pub fn limit(input: &[u8]) {
         limit.settle(bytes, done);
         now = at;
         (moved, turns) = (moved + done, turns + 1);
-        let micros = u128::try_from(now.since(start).as_micros() + BURST.as_micros()).unwrap_or(0);
+        let micros = now.since(start).as_micros() + BURST.as_micros();
         let allowed = u64::try_from(u128::from(rate) * micros / 1_000_000).unwrap_or(u64::MAX);
         // The last turn is paid for behind it, and each is counted in whole microseconds.
         let slack = done + bytes + turns * (rate / 1_000_000 + 2);

@@ -14,7 +14,8 @@ const PIECE_LEN: u32 = 32 << 10;
 pub fn run(input: &[u8]) {
     let mut script = Script::new(input);
     let pieces = u32::from(script.byte() % 90) + 2;
-    let layer: Vec<Hash> = (0..pieces).map(|piece| [u8::try_from(piece).unwrap_or(0); 32]).collect();
+    let layer: Vec<Hash> =
+        (0..pieces).map(|piece| [u8::try_from(piece).unwrap_or(0); 32]).collect();
     let rows = rows(&layer);
     let root = root_of_layer(&layer, PIECE_LEN);
     assert_eq!(rows.last().and_then(|row| row.first()), Some(&root));
@@ -30,7 +31,13 @@ pub fn run(input: &[u8]) {
                 let [base, index, len, proof] = script.array::<4>().map(u32::from);
                 let wild = script.byte() == 255;
                 let index = if wild { script.word() } else { index & 0x7f };
-                HashRequest { root, base: base & 7, index, len: len & 0x7f, proof_layers: proof & 7 }
+                HashRequest {
+                    root,
+                    base: base & 7,
+                    index,
+                    len: len & 0x7f,
+                    proof_layers: proof & 7,
+                }
             }
         };
         let answer = info.answer_hashes(file, &request);

@@ -160,8 +160,12 @@ pub fn block(script: &mut Script<'_>, layout: &PieceLayout) -> BlockRef {
     let index = u32::from(begin) % layout.blocks_in(piece).max(1);
     match (shape, layout.block(piece, index)) {
         (0..200, Some(block)) => block,
-        (200..230, Some(block)) => BlockRef { begin: block.begin / 2, len: u32::from(shape), ..block },
-        (230..250, _) => BlockRef { piece, begin: index * BLOCK_LEN, len: u32::from(script.short()) * 4 },
+        (200..230, Some(block)) => {
+            BlockRef { begin: block.begin / 2, len: u32::from(shape), ..block }
+        }
+        (230..250, _) => {
+            BlockRef { piece, begin: index * BLOCK_LEN, len: u32::from(script.short()) * 4 }
+        }
         _ => BlockRef { piece, begin: script.word(), len: script.word() },
     }
 }
@@ -174,7 +178,8 @@ fn bitfield(script: &mut Script<'_>, layout: &PieceLayout) -> Box<[u8]> {
     if shape & 1 == 1 {
         set.fill(0xff);
     }
-    if let Some(last) = set.last_mut().filter(|_| shape < 250 && !layout.count().is_multiple_of(8)) {
+    if let Some(last) = set.last_mut().filter(|_| shape < 250 && !layout.count().is_multiple_of(8))
+    {
         *last &= !(0xff >> (layout.count() % 8));
     }
     set.into()

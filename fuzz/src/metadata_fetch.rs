@@ -6,7 +6,9 @@ use samara_swarm::metadata::{FetchEffect, FetchFault, FetchKey, MetadataFetch};
 use samara_wire::id::{InfoHashV1, InfoHashes};
 use samara_wire::peer::extension::ExtensionHandshake;
 use samara_wire::peer::message::Message;
-use samara_wire::peer::ut_metadata::{MetadataMessage, METADATA_PIECE_LEN, len_of_piece, pieces_of};
+use samara_wire::peer::ut_metadata::{
+    METADATA_PIECE_LEN, MetadataMessage, len_of_piece, pieces_of,
+};
 use samara_wire::time::{Duration, Instant};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -14,7 +16,9 @@ use std::sync::LazyLock;
 
 /// Three pieces, and what names them.
 static TRUTH: LazyLock<(Vec<u8>, InfoHashes)> = LazyLock::new(|| {
-    let raw: Vec<u8> = (0..2 * METADATA_PIECE_LEN + 100).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+    let raw: Vec<u8> = (0..2 * METADATA_PIECE_LEN + 100)
+        .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
+        .collect();
     let hash = InfoHashV1(Sha1::digest(&raw).into());
     (raw, InfoHashes::v1_only(hash))
 });
@@ -103,7 +107,8 @@ impl World {
         let asked = (!source.asked.is_empty()).then(|| source.asked.remove(0));
         let piece = asked.unwrap_or(u32::from(how & 3));
         let begin = (piece * METADATA_PIECE_LEN) as usize;
-        let mut bytes = vec![0; len_of_piece(source.len, piece.min(pieces_of(source.len) - 1)) as usize];
+        let mut bytes =
+            vec![0; len_of_piece(source.len, piece.min(pieces_of(source.len) - 1)) as usize];
         if let Some(right) = TRUTH.0.get(begin..) {
             let common = right.len().min(bytes.len());
             bytes[..common].copy_from_slice(&right[..common]);
@@ -133,7 +138,10 @@ impl World {
                 }
                 FetchEffect::Drop(key, fault) => {
                     let source = self.sources.remove(&key).expect("one who is here");
-                    assert!(!source.honest || fault != FetchFault::Lied, "an honest one is convicted");
+                    assert!(
+                        !source.honest || fault != FetchFault::Lied,
+                        "an honest one is convicted"
+                    );
                 }
                 FetchEffect::Send(key, message) => {
                     let Message::Extended { id: 7, payload } = message else {

@@ -47,7 +47,10 @@ pub fn run(input: &[u8]) {
     assert_eq!((info.source(), &read.comment), (details.source.as_deref(), &details.comment));
     assert_eq!((&read.trackers, &read.web_seeds), (&details.trackers, &details.web_seeds));
     assert_eq!(read.creation_date, details.creation_date);
-    assert_eq!((info.hashes().v1().is_some(), info.hashes().v2().is_some()), (version.has_v1(), version.has_v2()));
+    assert_eq!(
+        (info.hashes().v1().is_some(), info.hashes().v2().is_some()),
+        (version.has_v1(), version.has_v2())
+    );
     for (piece, hash) in (0..).map(PieceIndex).zip(&hashes.v1) {
         assert_eq!(info.piece_hash(piece), Some(PieceHash::V1(*hash)));
     }
@@ -77,8 +80,11 @@ fn file(script: &mut Script<'_>) -> NewFile {
         _ => u64::from(script.short()) << (shape & 3),
     };
     let symlink = (shape >= 240).then(|| vec![text(script)]);
-    let attributes =
-        FileAttributes { padding: shape == 239, executable: shape & 8 != 0, hidden: shape & 16 != 0 };
+    let attributes = FileAttributes {
+        padding: shape == 239,
+        executable: shape & 8 != 0,
+        hidden: shape & 16 != 0,
+    };
     NewFile { path, len: if symlink.is_some() { 0 } else { len }, attributes, symlink }
 }
 

@@ -73,7 +73,8 @@ fn is_plain(root: &Naive<'_>) -> bool {
         return false;
     };
     let plain_name = (1..100).contains(&name.len()) && name.iter().all(u8::is_ascii_lowercase);
-    let numbers = (1..=i64::from(MAX_PIECE_LEN)).contains(&piece_len) && (1..1 << 40).contains(&len);
+    let numbers =
+        (1..=i64::from(MAX_PIECE_LEN)).contains(&piece_len) && (1..1 << 40).contains(&len);
     entries.iter().all(|(key, ..)| known.contains(key))
         && plain_name
         && numbers

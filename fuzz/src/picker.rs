@@ -4,7 +4,9 @@
 //! tests also compare its order of choice, with access to its inside.)
 
 use crate::Script;
-use samara_swarm::picker::{DEFAULT_PRIORITY, MAX_REQUESTERS, PickMode, PickOptions, Picker, Received};
+use samara_swarm::picker::{
+    DEFAULT_PRIORITY, MAX_REQUESTERS, PickMode, PickOptions, Picker, Received,
+};
 use samara_swarm::torrent::PeerKey;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{BLOCK_LEN, BlockRef, PieceIndex};
@@ -166,7 +168,8 @@ impl World {
         }
         let bits = script.byte();
         let mut has = Bitfield::empty(self.layout.count());
-        for piece in self.layout.pieces().filter(|p| bits == 255 || bits >> (p.0 * 3 % 8) & 1 == 1) {
+        for piece in self.layout.pieces().filter(|p| bits == 255 || bits >> (p.0 * 3 % 8) & 1 == 1)
+        {
             has.insert(piece);
         }
         self.picker.peer_joined(&has);
@@ -219,7 +222,14 @@ impl World {
         })
     }
 
-    fn accept(&mut self, key: PeerKey, has: &Bitfield, block: BlockRef, options: PickOptions<'_>, endgame: bool) {
+    fn accept(
+        &mut self,
+        key: PeerKey,
+        has: &Bitfield,
+        block: BlockRef,
+        options: PickOptions<'_>,
+        endgame: bool,
+    ) {
         assert!(has.has(block.piece), "{block:?} of one who has it not");
         assert!(self.wants(block.piece), "{block:?} is not wanted");
         if let PickMode::Only(listed) = options.mode {

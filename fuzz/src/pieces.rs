@@ -12,7 +12,8 @@ pub fn bitfield(input: &[u8]) {
     let len = u32::from(script.short()) % 300;
     let message = script.bytes(40);
     let fits = message.len() == (len as usize).div_ceil(8);
-    let spare = (len..message.len() as u32 * 8).any(|bit| bit_of(message, bit));
+    let bits = u32::try_from(message.len() * 8).unwrap_or(u32::MAX);
+    let spare = (len..bits).any(|bit| bit_of(message, bit));
     let read = Bitfield::from_bytes(message, len);
     assert_eq!(read.is_ok(), fits && !spare);
     let Ok(mut set) = read else { return };
@@ -44,7 +45,7 @@ fn bit_of(bytes: &[u8], bit: u32) -> bool {
 pub fn layout(input: &[u8]) {
     let mut script = Script::new(input);
     let piece_len = script.word() % (1 << 20) + 1;
-    let count = script.below(20) as u32 + 1;
+    let count = u32::from(script.byte() % 20) + 1;
     let mut short = Vec::new();
     for piece in 0..count {
         let len = script.word() % piece_len;
@@ -61,7 +62,7 @@ pub fn layout(input: &[u8]) {
     for piece in layout.pieces() {
         let blocks: Vec<BlockRef> =
             (0..layout.blocks_in(piece)).filter_map(|index| layout.block(piece, index)).collect();
-        assert_eq!(blocks.len() as u32, layout.blocks_in(piece));
+        assert_eq!(blocks.len(), layout.blocks_in(piece) as usize);
         let mut end = 0;
         for (index, block) in (0..).zip(&blocks) {
             assert_eq!((block.begin, layout.block_index(block)), (end, Some(index)));

@@ -10,8 +10,8 @@ use samara_dht::SavedTable;
 use samara_wire::bencode::Encoder;
 use samara_wire::id::{BlockRef, PeerId, PieceIndex, WireHash};
 use samara_wire::krpc::{
-    AnnouncedPort, Body, Item, Method, NodeId, NodeInfo, Packet, Put, Query, Response, Samples, Token,
-    TransactionId, Want,
+    AnnouncedPort, Body, Item, Method, NodeId, NodeInfo, Packet, Put, Query, Response, Samples,
+    Token, TransactionId, Want,
 };
 use samara_wire::lsd::{GROUP_V4, LocalAnnounce};
 use samara_wire::peer::extension::ExtensionHandshake;
@@ -56,7 +56,13 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "ut_holepunch" => holepunch(),
         "lsd" => vec![local().encode(GROUP_V4)],
         "tracker" => [answers(), udp_requests(), text(&[ANNOUNCE])].concat(),
-        "tracker_url" => text(&["tracker.example/announce", "http://[::1]:80/", "udp://a:1", "ftp://a", "//\\a@b:c#d"]),
+        "tracker_url" => text(&[
+            "tracker.example/announce",
+            "http://[::1]:80/",
+            "udp://a:1",
+            "ftp://a",
+            "//\\a@b:c#d",
+        ]),
         "portmap_answers" => gateway_answers(),
         "portmap_documents" => text(&[DESCRIPTION, ADDRESS, FAULT]),
         "gateway_url" => text(&[
@@ -64,7 +70,9 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             "http://[fe80::1]/\nhttp://192.168.1.9:80/x",
             "HTTP://10.0.0.1\n../up",
         ]),
-        "gateway_trust" => gateway_answers().into_iter().map(|answer| [&[7], &answer[..]].concat()).collect(),
+        "gateway_trust" => {
+            gateway_answers().into_iter().map(|answer| [&[7], &answer[..]].concat()).collect()
+        }
         "proxy" => proxy(),
         "ip_filter" => text(&FILTERS),
         "ip_filter_file" => [text(&FILTERS[..1]), vec![packed(FILTERS[1].as_bytes())]].concat(),
@@ -78,7 +86,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "tracker_requests" => text(&[REQUESTS]),
         "kept_layers" => vec![(0..=255).cycle().take(32 * 5).collect(), vec![7; 64]],
         "utp_packets" => utp_packets(),
-        "mse" => vec![vec![], vec![0xff, 0].repeat(40), vec![9, 0].repeat(200)],
+        "mse" => vec![vec![], [0xff, 0].repeat(40), [9, 0].repeat(200)],
         "paths" => vec![
             b"\0\x03dir\0\x08file.txt".to_vec(),
             b"\0\x02..\0\x01.\0\x04C:\\x".to_vec(),
@@ -175,7 +183,11 @@ fn pex() -> PexMessage {
 
 fn holepunch() -> Vec<Vec<u8>> {
     let refused = b"\x02\0\xcb\0q\x09\x1a\xe1\0\0\0\x02".to_vec();
-    vec![HolepunchMessage::Connect(addr(1)).encode(), HolepunchMessage::Rendezvous(addr(2)).encode(), refused]
+    vec![
+        HolepunchMessage::Connect(addr(1)).encode(),
+        HolepunchMessage::Rendezvous(addr(2)).encode(),
+        refused,
+    ]
 }
 
 fn local() -> LocalAnnounce {
@@ -183,8 +195,7 @@ fn local() -> LocalAnnounce {
     LocalAnnounce { port: 6881, hashes, cookie: Some("1a2b".to_owned()) }
 }
 
-const ANNOUNCE: &str =
-    "info_hash=%00%FF%20aaaaaaaaaaaaaaaaa&peer_id=-SM0100-0123456789ab&port=6881&left=3&event=started&compact=1&numwant=9";
+const ANNOUNCE: &str = "info_hash=%00%FF%20aaaaaaaaaaaaaaaaa&peer_id=-SM0100-0123456789ab&port=6881&left=3&event=started&compact=1&numwant=9";
 
 const REQUESTS: &str = "\0\x01/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-SM0100-0123456789ab&port=6881&left=3&event=started&compact=1\n\
      \0\x02/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-SM0100-0123456789ac&port=6882&left=0\n\
@@ -251,7 +262,8 @@ fn table() -> SavedTable {
 fn packets() -> Vec<Vec<u8>> {
     let token = Token::new(b"aoeusnth").expect("a token");
     let item = Item { value: b"li1ee".to_vec(), signed: None };
-    let put = Put { token: token.clone(), item: item.clone(), cas: Some(1), salt: b"salt".to_vec() };
+    let put =
+        Put { token: token.clone(), item: item.clone(), cas: Some(1), salt: b"salt".to_vec() };
     let (target, torrent) = (NodeId([5; 20]), WireHash([7; 20]));
     let methods = [
         Method::Ping,

@@ -171,7 +171,13 @@ impl World {
         let root = *self.info.layered_files().keys().next().expect("a layered file");
         let [base, index, len, proof_layers] = script.array::<4>().map(u32::from);
         let root = if base == 255 { [1; 32] } else { root };
-        HashRequest { root, base: base & 7, index: index & 63, len: len & 63, proof_layers: proof_layers & 7 }
+        HashRequest {
+            root,
+            base: base & 7,
+            index: index & 63,
+            len: len & 63,
+            proof_layers: proof_layers & 7,
+        }
     }
 
     /// The stream of a peer has room.

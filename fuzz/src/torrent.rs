@@ -320,8 +320,18 @@ impl World {
         let at = script.below(self.announces.len());
         let id = self.announces.swap_remove(at);
         if script.flag() {
-            let retry = script.pick(&[None, Some(Retry::Never), Some(Retry::After(Duration::from_secs(5)))]);
-            self.torrent.handle_announce_failed(self.now, id, "no".to_owned(), retry, &mut self.out);
+            let retry = script.pick(&[
+                None,
+                Some(Retry::Never),
+                Some(Retry::After(Duration::from_secs(5))),
+            ]);
+            self.torrent.handle_announce_failed(
+                self.now,
+                id,
+                "no".to_owned(),
+                retry,
+                &mut self.out,
+            );
             return;
         }
         let response = AnnounceResponse {

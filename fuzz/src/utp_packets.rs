@@ -16,7 +16,9 @@ pub fn run(input: &[u8]) {
         if let Some(sack) = packet.sack {
             let received: Vec<u16> = sack.received().collect();
             assert!(received.is_sorted_by(|a, b| a < b));
-            assert!(received.iter().all(|at| (2..8 * MAX_SACK_LEN + 2).contains(&usize::from(*at))));
+            assert!(
+                received.iter().all(|at| (2..8 * MAX_SACK_LEN + 2).contains(&usize::from(*at)))
+            );
         }
     }
     let mut script = Script::new(input);

@@ -80,7 +80,8 @@ pub fn run(input: &[u8]) {
 
 /// A packet that may belong to a connection: near what was sent to its sender last.
 fn packet(last: Option<Header>, what: u8, script: &mut Script<'_>) -> Vec<u8> {
-    let kinds = [PacketType::Syn, PacketType::Data, PacketType::State, PacketType::Fin, PacketType::Reset];
+    let kinds =
+        [PacketType::Syn, PacketType::Data, PacketType::State, PacketType::Fin, PacketType::Reset];
     let kind = kinds[usize::from(what >> 3) % kinds.len()];
     let (seq, ack) = last.map_or((0, 0), |last| (last.ack.0, last.seq.0));
     let near = |number: u16, by: u8| number.wrapping_add(u16::from(by & 7)).wrapping_sub(3);

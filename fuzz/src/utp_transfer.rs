@@ -71,16 +71,14 @@ impl World {
             2 | 3 => self.read(side, usize::from(value) * 48),
             4 => self.pass(Duration::from_millis(value.into())),
             5 => self.pass(Duration::from_millis(u64::from(value) * 20)),
-            6 => {
-                // What was held back arrives now, perhaps again.
-                if !self.held.is_empty() {
-                    let at = usize::from(value) % self.held.len();
-                    let (to, datagram) = match value & 0x80 {
-                        0 => self.held.swap_remove(at),
-                        _ => self.held[at].clone(),
-                    };
-                    self.deliver(to, &datagram);
-                }
+            // What was held back arrives now, perhaps again.
+            6 if !self.held.is_empty() => {
+                let at = usize::from(value) % self.held.len();
+                let (to, datagram) = match value & 0x80 {
+                    0 => self.held.swap_remove(at),
+                    _ => self.held[at].clone(),
+                };
+                self.deliver(to, &datagram);
             }
             _ => {}
         }

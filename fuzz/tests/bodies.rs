@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 
 /// Changed inputs for each target. Where one run takes long, fewer.
 const CASES: usize = 250;
-const SLOW: [(&str, usize); 6] =
-    [("mse", 20), ("cipher", 30), ("kept_layers", 60), ("dht_items", 40), ("dht_node", 60), ("layer_fetch", 60)];
+const SLOW: [(&str, usize); 6] = [
+    ("mse", 20),
+    ("cipher", 30),
+    ("kept_layers", 60),
+    ("dht_items", 40),
+    ("dht_node", 60),
+    ("layer_fetch", 60),
+];
 
 macro_rules! targets {
     ($($name:ident)*) => {

@@ -162,9 +162,8 @@ impl Scheduler {
         });
         for i in 0..=threads.max(1) {
             let shared = Arc::clone(&scheduler);
-            let spawned = thread::Builder::new()
-                .name(format!("samara-disk-{i}"))
-                .spawn(move || shared.run());
+            let spawned =
+                thread::Builder::new().name(format!("samara-disk-{i}")).spawn(move || shared.run());
             if let Err(e) = spawned {
                 scheduler.close();
                 return Err(e);

@@ -9,7 +9,8 @@ pub(super) fn all() -> Vec<Vec<u8>> {
     let mut torrents = Vec::new();
     for version in [Version::V1, Version::V2, Version::Hybrid] {
         torrents.push(torrent(version, vec![file(&[], 40_000)]));
-        let files = vec![file(&["a"], 20_000), file(&["dir", "b.txt"], 1), file(&["dir", "empty"], 0)];
+        let files =
+            vec![file(&["a"], 20_000), file(&["dir", "b.txt"], 1), file(&["dir", "empty"], 0)];
         torrents.push(torrent(version, files));
     }
     let odd = b"d8:announce9:http://a/13:announce-listll9:http://a/el8:udp://b:ee7:comment4:text13:creation datei1e4:infod\
@@ -32,7 +33,8 @@ fn torrent(version: Version, files: Vec<NewFile>) -> Vec<u8> {
         FileHashes::from_blocks(&blocks, BLOCK_LEN)
     };
     let files = plan.files().iter().filter(|_| version.has_v2());
-    let v2 = files.map(|file| if file.attributes.padding { None } else { tree(file.len) }).collect();
+    let v2 =
+        files.map(|file| if file.attributes.padding { None } else { tree(file.len) }).collect();
     let details = Details {
         trackers: vec![vec!["http://a/announce".to_owned()], vec!["udp://b:1".to_owned()]],
         private: true,

@@ -135,11 +135,8 @@ impl Connection {
                 Decoded::NeedMore(_) => {}
             }
             tokio::select! {
-                read = stream.read_some(&mut buf, READ) => {
-                    if read? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
+                // What waits is sent before more is read, or a flood of requests would make refusals pile up.
+                biased;
                 message = self.send.recv() => match message {
                     Some(message) => write(&stream, &message).await?,
                     None => return Ok(()),
@@ -147,6 +144,11 @@ impl Connection {
                 () = tokio::time::sleep_until(deadline), if !introduced => {
                     self.say(Said::Extensions(Box::default())).await;
                     introduced = true;
+                }
+                read = stream.read_some(&mut buf, READ) => {
+                    if read? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
                 }
             }
         }

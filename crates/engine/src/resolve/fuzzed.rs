@@ -2,8 +2,8 @@
 
 use super::cache::layers_of;
 use samara_wire::bencode::Encoder;
-use samara_wire::metainfo::merkle::{Hash, root_of_layer};
 use samara_wire::metainfo::Info;
+use samara_wire::metainfo::merkle::{Hash, root_of_layer};
 
 const PIECE_LEN: u32 = 16 << 10;
 

@@ -36,7 +36,10 @@ pub fn tracker_url(input: &[u8]) {
             Err(error) => {
                 let shown = error.to_string();
                 assert!(!shown.contains(SECRET), "{url}: {shown}");
-                assert!(shown.chars().count() < 200 && !shown.contains(char::is_control), "{shown}");
+                assert!(
+                    shown.chars().count() < 200 && !shown.contains(char::is_control),
+                    "{shown}"
+                );
             }
         }
     }

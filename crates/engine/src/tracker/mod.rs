@@ -18,9 +18,9 @@ mod ask;
 mod body;
 mod error;
 mod families;
+pub(crate) mod fetch;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzed;
-pub(crate) mod fetch;
 pub(crate) mod gate;
 mod http;
 mod names;
@@ -271,7 +271,9 @@ fn parse_url(url: &str) -> Result<Url, TrackerError> {
 fn shown_part(url: &str) -> String {
     let url: String = url.trim().chars().filter(|c| !c.is_control()).collect();
     let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains(['/', '?', '#', '@', '\\']) => (Some(scheme), rest),
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#', '@', '\\']) => {
+            (Some(scheme), rest)
+        }
         _ => (None, url.as_str()),
     };
     let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();

@@ -48,7 +48,8 @@ pub fn tracker_requests(input: &[u8]) {
         let Ok(uri) = hyper::Uri::try_from(script.rest()) else { continue };
         now += Duration::from_secs((how >> 2).into());
         let ip = IpAddr::from([10, 0, 0, who & 7]);
-        let method = [Method::GET, Method::HEAD, Method::GET, Method::POST][usize::from(how & 3)].clone();
+        let method =
+            [Method::GET, Method::HEAD, Method::GET, Method::POST][usize::from(how & 3)].clone();
         let response = http::respond(&shared, now, ip, &method, &uri);
         let status = response.status().as_u16();
         assert!(matches!(status, 200 | 404 | 405), "{status} for {uri}");

@@ -53,6 +53,7 @@ mod schedule;
 mod scratch;
 mod storage;
 mod store;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -5,11 +5,12 @@
 //! Invariant: buffers in use plus buffers kept for reuse stay within the bound, but for buffers in use beyond it, which are
 //! not kept when dropped, and for the rest of those that were allocated together with the last.
 
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use bytes::BytesMut;
 use samara_wire::id::BLOCK_LEN;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 const LEN: usize = BLOCK_LEN as usize;
 

@@ -10,15 +10,19 @@
 //!
 //! Jobs are bounded by the credits of those who submit them; [`MAX_QUEUED`] is the net below.
 
+#[cfg(all(test, shuttle))]
+mod orders;
+
 use crate::error::StorageError;
 use crate::hash::lanes;
 use crate::scratch::Scratch;
 use crate::storage::Storage;
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Jobs queued at most; beyond that they are refused.
@@ -158,9 +162,8 @@ impl Scheduler {
         });
         for i in 0..=threads.max(1) {
             let shared = Arc::clone(&scheduler);
-            let spawned = std::thread::Builder::new()
-                .name(format!("samara-disk-{i}"))
-                .spawn(move || shared.run());
+            let spawned =
+                thread::Builder::new().name(format!("samara-disk-{i}")).spawn(move || shared.run());
             if let Err(e) = spawned {
                 scheduler.close();
                 return Err(e);

@@ -4,6 +4,9 @@
 //! changes end, those by which links are resolved too. Trackers and nodes of the DHT are not peers and not filtered: lists are made against peers, and whoever does
 //! not want a tracker does not add it.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
+
 use flate2::bufread::MultiGzDecoder;
 use samara_wire::ip_filter::{FilterReader, FilterReport, IpFilter};
 use std::fs::File;

@@ -26,6 +26,9 @@ mod dial;
 mod discovery;
 mod error;
 mod exchanges;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod greet;
 mod ip_filter;
 mod limits;

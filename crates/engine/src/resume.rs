@@ -20,6 +20,9 @@
 //! It is replaced as a whole: written under another name, made durable, renamed, and the rename made durable.
 //! A file that cannot be understood is set aside as `NAME.damaged`, never deleted, and all is checked.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
+
 use samara_disk::FileIdentity;
 use samara_wire::bencode::{Dict, Encoder, Limits, List, parse};
 use samara_wire::bitfield::Bitfield;
@@ -106,6 +109,11 @@ impl Record {
         if bytes.len() as u64 > MAX_LEN {
             return Err(Unusable::Damaged("too long"));
         }
+        self.parse(&bytes)
+    }
+
+    /// What a record says.
+    fn parse(&self, bytes: &[u8]) -> Result<ResumeData, Unusable> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(Unusable::Damaged("not of this version"))?;
         let (line, body) = rest.split_at_checked(CRC_LINE).ok_or(Unusable::Damaged("cut short"))?;
         if line != crc_line(body).as_bytes() {

@@ -205,9 +205,18 @@ mod tests {
             assert!(matches!(error, TrackerEditError::Url(_)), "{error:?}");
             error.to_string()
         };
-        for url in ["", "a", "ftp://a/announce?key=s3cret", "udp://a/announce?key=s3cret"] {
-            assert!(!refused(url).contains("s3cret"));
+        for url in [
+            "",
+            "a",
+            "ftp://a/announce?key=s3cret",
+            "udp://a/announce?key=s3cret",
+            "ftp://a/s3cret/announce",
+            "http//a/s3cret/announce",
+            "udp://me:s3cret@a/announce",
+        ] {
+            assert!(!refused(url).contains("s3cret"), "{url}");
         }
+        assert!(refused("ftp://tracker.example/announce").contains("ftp://tracker.example"));
         refused(&format!("http://a/{}", "x".repeat(3000)));
         let many: Vec<String> = (0..=MAX_TRACKERS).map(|i| format!("http://{i}/")).collect();
         let before = vec![many[1..].to_vec()];

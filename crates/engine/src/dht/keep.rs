@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
-const MAGIC: &[u8] = b"samara dht table 1\n";
+pub(super) const MAGIC: &[u8] = b"samara dht table 1\n";
 
 /// Longest file that is read, in bytes: some times what is ever written.
 const MAX_LEN: u64 = 256 << 10;
@@ -75,7 +75,7 @@ fn load(state_dir: &Path, family: Family, proxied: bool) -> Option<SavedTable> {
     saved
 }
 
-fn decode(bytes: &[u8]) -> Option<SavedTable> {
+pub(super) fn decode(bytes: &[u8]) -> Option<SavedTable> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let body = rest.get(crc_line(&[]).len()..)?;
     rest.starts_with(crc_line(body).as_bytes()).then(|| SavedTable::parse(body)).flatten()

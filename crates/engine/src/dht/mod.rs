@@ -15,6 +15,8 @@
 mod asks;
 mod calls;
 mod driver;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod keep;
 mod names;
 mod seekers;

@@ -8,6 +8,8 @@
 //! line in the debug log and no local peers. Sockets are opened when the first torrent is sought, so a session that
 //! has only private torrents never makes a sound.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod hearing;
 mod network;
 mod schedule;

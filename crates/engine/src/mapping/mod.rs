@@ -16,6 +16,8 @@
 //!
 //! Mappings are taken back at the end of the session, which waits a second for that at most; what is left runs out within the hour.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod http;
 mod igd;
 mod place;

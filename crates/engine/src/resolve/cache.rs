@@ -30,6 +30,15 @@ pub(super) fn load(state_dir: &Path, hashes: &InfoHashes) -> Option<Vec<u8>> {
 pub(super) fn load_layers(state_dir: &Path, info: &Info) -> Option<Info> {
     let path = path(state_dir, &info.hashes(), "layers");
     let raw = read(&path, MAX_PIECES as usize * 32)?;
+    let whole = layers_of(&raw, info);
+    if whole.is_none() {
+        set_aside(&path);
+    }
+    whole
+}
+
+/// `info` with the piece layers that stand end to end in `raw`, if they are its own.
+pub(super) fn layers_of(raw: &[u8], info: &Info) -> Option<Info> {
     let mut rest = raw.as_chunks::<32>().0;
     let mut layers = PieceLayers::new();
     for (root, (_, pieces)) in info.layered_files() {
@@ -37,11 +46,7 @@ pub(super) fn load_layers(state_dir: &Path, info: &Info) -> Option<Info> {
         layers.insert(root, layer.to_vec());
         rest = behind;
     }
-    let whole = info.with_piece_layers(&layers).ok();
-    if whole.is_none() {
-        set_aside(&path);
-    }
-    whole
+    info.with_piece_layers(&layers).ok()
 }
 
 /// Keeps an info dictionary. Blocks.

@@ -140,11 +140,8 @@ impl Connection {
                 Decoded::NeedMore(_) => {}
             }
             tokio::select! {
-                read = read(&self.env, &stream, &mut buf, meters) => {
-                    if read? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
+                // What waits is sent before more is read, or a flood of requests would make refusals pile up.
+                biased;
                 message = self.send.recv() => match message {
                     Some(message) => write(&stream, &message, meters).await?,
                     None => return Ok(()),
@@ -152,6 +149,11 @@ impl Connection {
                 () = tokio::time::sleep_until(deadline), if !introduced => {
                     self.say(Said::Extensions(Box::default())).await;
                     introduced = true;
+                }
+                read = read(&self.env, &stream, &mut buf, meters) => {
+                    if read? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
                 }
             }
         }

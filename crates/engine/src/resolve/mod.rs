@@ -19,6 +19,8 @@ mod cache;
 mod connection;
 mod door;
 mod driver;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod job;
 mod links;
 mod work;

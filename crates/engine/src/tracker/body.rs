@@ -17,7 +17,7 @@ pub(super) struct BodyLimit {
 pub(super) const ANNOUNCE: BodyLimit = BodyLimit { max: 1024 * 1024 };
 
 /// Decompressed bytes for each compressed byte. No honest answer comes near.
-const MAX_RATIO: usize = 100;
+pub(super) const MAX_RATIO: usize = 100;
 
 /// Reads the body of `response` to its end.
 pub(super) async fn read(
@@ -55,7 +55,7 @@ enum Encoding {
     Gzip,
 }
 
-fn gunzip(compressed: &[u8], limit: BodyLimit) -> Result<Vec<u8>, TrackerFault> {
+pub(super) fn gunzip(compressed: &[u8], limit: BodyLimit) -> Result<Vec<u8>, TrackerFault> {
     let max = limit.max.min(compressed.len().saturating_mul(MAX_RATIO));
     let mut body = Vec::new();
     let mut decoder = MultiGzDecoder::new(compressed).take(max as u64 + 1);

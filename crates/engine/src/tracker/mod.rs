@@ -20,6 +20,8 @@ mod body;
 mod error;
 mod families;
 pub(crate) mod fetch;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 pub(crate) mod gate;
 mod http;
 mod names;
@@ -263,12 +265,7 @@ pub(crate) fn shown_host(url: &str) -> String {
 
 /// Parses a tracker's URL and refuses what is not one.
 fn parse_url(url: &str) -> Result<Url, TrackerError> {
-    let bad = |fault: String| {
-        // The part that can be shown: without path and query, where passkeys are.
-        let shown: String = url.chars().filter(|c| !c.is_control()).take(40).collect();
-        let shown = shown.split(['?', '#']).next().unwrap_or_default().to_owned();
-        TrackerError::new(shown, TrackerFault::Url(fault))
-    };
+    let bad = |fault: String| TrackerError::new(shown_part(url), TrackerFault::Url(fault));
     let target = Url::parse(url.trim()).map_err(|error| bad(error.to_string()))?;
     match target.scheme() {
         "http" | "https" => {}
@@ -280,6 +277,22 @@ fn parse_url(url: &str) -> Result<Url, TrackerError> {
         return Err(bad("it has no host".into()));
     }
     Ok(target)
+}
+
+/// What can be shown of something that is no URL of a tracker: scheme and host as far as they can be told, without path, query and
+/// user, where passkeys are.
+fn shown_part(url: &str) -> String {
+    let url: String = url.trim().chars().filter(|c| !c.is_control()).collect();
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#', '@', '\\']) => {
+            (Some(scheme), rest)
+        }
+        _ => (None, url.as_str()),
+    };
+    let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let shown = scheme.map_or_else(|| host.to_owned(), |scheme| format!("{scheme}://{host}"));
+    shown.chars().take(40).collect()
 }
 
 /// Host and, where given, port.

@@ -13,6 +13,8 @@
 //! connections in all and for each address, the size and time of a request.
 
 mod cookie;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod household;
 mod http;
 mod page;

@@ -14,6 +14,8 @@
 //! that were sent before, such as that nobody listens at their destination.
 
 mod carrier;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod socket;
 
 pub(crate) use carrier::{Carriage, Carrier};

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use std::io::Write;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -72,5 +73,46 @@ fn every_example_is_valid_and_every_value_can_be_shown() {
         let file = file(&format!("{} = {}\n", key.name, key.example));
         let loaded = load(Some(file.path()), []).unwrap();
         assert!(!(key.show)(&loaded.settings).is_empty());
+    }
+}
+
+fn nothing_yet() -> Loaded {
+    let origins = vec![Origin::Default; KEYS.len()];
+    let settings = Settings::default();
+    Loaded { settings, origins, file: None, file_found: false, warnings: Vec::new() }
+}
+
+/// Near enough to a file of settings to get past its first checks.
+fn settings_text() -> impl Strategy<Value = String> {
+    let key = (0..KEYS.len()).prop_map(|at| KEYS[at].name.to_owned());
+    let key = prop_oneof![9 => key, 1 => "[a-z_-]{1,12}"];
+    let value = prop_oneof![
+        "'[0-9:., kMGTiB/s-]{0,16}'",
+        "'[a-zA-Z0-9:/@.,*%-]{0,30}'",
+        "-?[0-9]{1,20}",
+        Just("true".to_owned()),
+        "\\['[a-z0-9.:]{0,12}', [0-9]{1,3}\\]",
+        "\\PC{0,20}",
+    ];
+    let line = (key, value).prop_map(|(key, value)| format!("{key} = {value}"));
+    prop::collection::vec(line, 0..4).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_read_or_refused_with_its_name(text in settings_text()) {
+        let mut loaded = nothing_yet();
+        if let Err(failure) = loaded.apply_file(Path::new("settings.toml"), &text) {
+            prop_assert_eq!(failure.exit, Exit::Usage);
+            prop_assert!(failure.what.starts_with("settings.toml: "), "{}", failure.what);
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_value_or_refused(at in 0..KEYS.len(), text in "\\PC{0,60}") {
+        let mut settings = Settings::default();
+        if let Err(why) = (KEYS[at].set)(&mut settings, &text) {
+            prop_assert!(!why.is_empty());
+        }
     }
 }

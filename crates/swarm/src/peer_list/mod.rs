@@ -245,7 +245,10 @@ impl PeerList {
             let mut rng = self.rng.clone();
             self.edit(now, link.addr, |entry| {
                 if link.dialled {
-                    entry.state = State::Idle;
+                    // One that was forgotten and learned again meanwhile may be on its way: it stays so.
+                    if entry.state == State::Connected {
+                        entry.state = State::Idle;
+                    }
                 } else {
                     entry.incoming = entry.incoming.saturating_sub(1);
                 }

@@ -45,6 +45,22 @@ fn what_nobody_can_reach_is_refused_and_mapped_addresses_are_one() {
     assert_eq!(l.next_to_dial(t(9_999), 9), []);
 }
 
+/// Found by the fuzzer: the end of an old connection made an address idle that was being dialled, and it was dialled twice.
+#[test]
+fn an_address_forgotten_while_connected_and_learned_again_is_dialled_once() {
+    let mut l = list(10, 9);
+    let peer = a("1.2.3.4:9");
+    assert!(l.add(t(0), peer, Tracker));
+    assert_eq!(l.next_to_dial(t(0), 9), [peer]);
+    l.on_connected(t(0), peer, true);
+    l.set_external(t(1), peer);
+    l.set_external(t(2), a("5.6.7.8:9"));
+    assert!(l.add(t(3), peer, Tracker));
+    assert_eq!(l.next_to_dial(t(3), 9), [peer]);
+    l.on_disconnected(t(4), peer, true);
+    assert_eq!(l.next_to_dial(t(9_999), 9), []);
+}
+
 #[test]
 fn our_own_addresses_are_never_dialled() {
     let mut l = list(10, 9);

@@ -172,10 +172,11 @@ impl Picker {
     }
 
     /// Blocks of an unfinished piece that an earlier run left. True if with them the piece is complete and can
-    /// be hashed. Ignored if we have the piece or `blocks` is over another number of blocks than it has.
+    /// be hashed. Ignored if we have the piece or it was begun, or `blocks` is over another number of blocks than it has.
     pub fn restore_partial(&mut self, piece: PieceIndex, blocks: &Bitfield) -> bool {
         let fits = self.missing.has(piece) && blocks.len() == self.layout.blocks_in(piece);
-        if !fits || blocks.is_empty() {
+        // Of a record that names a piece twice the first word counts: it must not be hashed twice.
+        if !fits || blocks.is_empty() || self.partials.contains_key(&piece) {
             return false;
         }
         self.begin(piece);

@@ -316,6 +316,8 @@ fn a_partial_piece_survives_a_restart() {
     p.peer_joined(&seed);
     assert!(!p.restore_partial(PieceIndex(4), &set(3, &[1])));
     assert!(p.restore_partial(PieceIndex(5), &Bitfield::full(3)));
+    // Found by the fuzzer: a record that names a piece twice had it hashed twice.
+    assert!(!p.restore_partial(PieceIndex(5), &Bitfield::full(3)), "begun");
     assert!(!p.restore_partial(PieceIndex(0), &Bitfield::full(3)), "had");
     assert!(!p.restore_partial(PieceIndex(4), &Bitfield::full(4)), "another piece's");
     assert_eq!(pick(&mut p, 0, &seed, 2, any()), [(4, 0), (4, 2)]);

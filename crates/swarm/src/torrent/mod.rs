@@ -35,6 +35,8 @@ mod extension;
 mod external;
 mod hashes;
 mod holepunch;
+#[cfg(any(test, feature = "fuzzing"))]
+mod invariants;
 mod messages;
 mod metadata;
 mod peer;

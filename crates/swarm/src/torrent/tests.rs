@@ -113,20 +113,8 @@ impl Trace {
         (verdict, self.effects())
     }
 
-    /// The invariants of the module's head.
     fn check(&self) {
-        let mut outstanding = 0;
-        for peer in self.torrent.peers.iter() {
-            let useful = peer.has.iter().filter(|p| self.torrent.picker.wants(*p)).count();
-            assert_eq!(peer.useful as usize, useful, "useful pieces of {:?}", peer.key);
-            assert_eq!(peer.interested_by_us, useful > 0);
-            for request in &peer.outstanding {
-                outstanding += u64::from(request.block.len);
-                let mut asked = self.torrent.picker.requesters(&request.block);
-                assert!(asked.any(|key| key == peer.key), "{request:?} unknown to the picker");
-            }
-        }
-        assert_eq!(self.torrent.outstanding_bytes, outstanding);
+        self.torrent.check_invariants();
     }
 }
 

@@ -1,39 +1,50 @@
-//! Deterministic virtual swarms for tests.
+//! Deterministic virtual swarms: a laboratory, and tests.
 //!
-//! A [`World`] runs the very state machines that the engine runs ([`samara_swarm::Torrent`]), with a virtual
-//! network, disk, tracker and clock in place of the real ones. Nothing waits: time jumps from event to event,
+//! A [`World`] runs the very state machines that the engine runs ([`samara_swarm::Torrent`]), with virtual
+//! links, disks, a tracker and a clock in place of the real ones. Nothing waits: time jumps from event to event,
 //! so an hour of a swarm takes moments, and no socket or file is touched.
 //!
-//! The same [`WorldConfig`] with the same seed gives the same run, event for event; [`World::digest`] is a
-//! fingerprint of everything that happened, so a test can say so.
+//! The same [`WorldConfig`] with the same seed gives the same run, event for event, on every machine; [`World::digest`] is a
+//! fingerprint of everything that happened, so a test can say so. What must hold at every event is looked at while it runs: who
+//! breaks it ends the run, and [`World::broken`] says what, when and who.
 //!
-//! What is modelled: a delay for each connection, a rate each way for each node (messages and blocks queue behind
-//! each other), dials and connections that fail, nodes that leave without a word and others that come, liars
-//! ([`Behaviour`]). What is not: TCP's slow start and loss recovery, and the payload itself: a block is
-//! either right or wrong, which is all that the decisions can depend on.
+//! What is modelled: access links with separate rates up and down, a delay for each connection, loss, nodes that
+//! cannot be dialled, dials and connections that fail, partitions, nodes that come, leave, crash and come back with what their
+//! disk kept, slow and failing disks, and fifteen kinds of adversaries ([`Behaviour`]). What is not: TCP's slow start and
+//! congestion (a [`run_utp`] has packets), what a system buffers, and the payload itself: a block is either right or
+//! wrong, which is all that the decisions can depend on.
 //!
 //! ```
-//! use samara_sim::{NodeConfig, World, WorldConfig};
+//! use samara_sim::{Figures, NodeConfig, World, WorldConfig};
 //!
-//! let mut world = World::new(WorldConfig { pieces: 16, ..WorldConfig::default() });
+//! let mut world = World::new(WorldConfig::with_pieces(16));
 //! world.add(NodeConfig::seed());
 //! let leech = world.add(NodeConfig::leech());
-//! world.run_until_complete();
+//! assert!(world.run_until_complete());
 //! assert!(world.node(leech).is_complete());
+//! assert!(Figures::of(&world).eta().is_some_and(|eta| eta <= 1.0));
 //! ```
+//!
+//! [`Plan`] makes the worlds of the laboratory by name, the program `samara-sim` runs them (docs/swarm.md).
 //!
 //! Beside it lives a [`DhtWorld`]: hundreds of real nodes of the DHT ([`samara_dht::Dht`]) with loss, churn, NATs and
 //! liars. And [`run_utp`] has streams of uTP share a bottleneck with each other and with a flow like TCP's.
 #![forbid(unsafe_code)]
 
+mod adversary;
 mod dht_report;
 mod dht_world;
-mod node;
+pub mod report;
+mod scenario;
+mod swarm;
 mod utp_world;
-mod world;
 
+pub use adversary::Behaviour;
 pub use dht_report::{AnnounceRecord, DhtReport, ENOUGH_HOLDERS, LookupRecord};
 pub use dht_world::{DhtWorld, DhtWorldConfig};
-pub use node::{Behaviour, Node, NodeConfig, NodeId};
+pub use scenario::{DOWN, Plan, Scenario, UP};
+pub use swarm::{
+    Bound, Broken, Crash, DiskConfig, Figures, Ledger, Node, NodeConfig, NodeId, Percentiles,
+    Riders, Sample, World, WorldConfig, fluid_bound, jain, parts_bound,
+};
 pub use utp_world::{UtpReport, UtpWorldConfig, run_utp};
-pub use world::{World, WorldConfig};

@@ -1,6 +1,6 @@
 //! Whole downloads without a socket.
 
-use samara_sim::{Behaviour, NodeConfig, NodeId, World, WorldConfig};
+use samara_sim::{Behaviour, NodeConfig, World, WorldConfig};
 use std::time::Duration;
 
 fn secs(s: u64) -> Duration {
@@ -9,7 +9,7 @@ fn secs(s: u64) -> Duration {
 
 #[test]
 fn one_seed_one_leech() {
-    let mut world = World::new(WorldConfig::default());
+    let mut world = World::new(WorldConfig::with_pieces(64));
     world.add(NodeConfig::seed());
     let leech = world.add(NodeConfig::leech());
     assert!(world.run_until_complete());
@@ -22,7 +22,7 @@ fn one_seed_one_leech() {
 fn one_peer_fills_a_long_fat_link() {
     // 20 MB/s over 80 ms there and back: 1.6 MB must be under way at all times.
     let mut world = World::new(WorldConfig {
-        pieces: 1600,
+        total_len: 1600 << 18,
         piece_len: 1 << 18,
         delay: (Duration::from_millis(40), Duration::from_millis(40)),
         ..WorldConfig::default()
@@ -40,10 +40,9 @@ fn one_peer_fills_a_long_fat_link() {
 fn churning(seed: u64) -> World {
     let mut world = World::new(WorldConfig {
         seed,
-        pieces: 200,
         dials_fail_one_in: 10,
         breaks_one_in: 2000,
-        ..WorldConfig::default()
+        ..WorldConfig::with_pieces(200)
     });
     let up = |up| NodeConfig { up, ..NodeConfig::leech() };
     world.add(NodeConfig { up: 2_000_000, ..NodeConfig::seed() });
@@ -56,10 +55,9 @@ fn churning(seed: u64) -> World {
         }
     }
     for _ in 0..2 {
-        world
-            .add(NodeConfig { behaviour: Behaviour::Corrupts { one_in: 7 }, ..NodeConfig::seed() });
+        world.add(NodeConfig::adversary(Behaviour::Corrupter { one_in: 7 }));
     }
-    world.add(NodeConfig { behaviour: Behaviour::Silent, ..NodeConfig::seed() });
+    world.add(NodeConfig::adversary(Behaviour::SilentUnchoker));
     world.add(NodeConfig { unreachable: true, ..up(1_000_000) });
     world
 }
@@ -68,21 +66,10 @@ fn churning(seed: u64) -> World {
 fn twenty_nodes_with_churn_and_liars_all_complete() {
     for seed in 0..8 {
         let mut world = churning(seed);
-        assert!(world.run_until_complete(), "seed {seed}: {:?}", unfinished(&world));
-        for (id, node) in world.nodes() {
-            for banned in node.banned() {
-                let (culprit, _) = world
-                    .nodes()
-                    .find(|(_, n)| n.addr().ip() == banned.ip())
-                    .expect("a banned address belongs to a node");
-                assert!(
-                    is_liar(culprit),
-                    "seed {seed}: node {} banned honest node {}",
-                    id.0,
-                    culprit.0
-                );
-            }
-        }
+        // That no honest node is banned, and all the rest that must hold, is looked at while it runs.
+        assert!(world.run_until_complete(), "{:?}", world.broken());
+        let bans: usize = world.nodes().map(|(_, node)| node.banned().len()).sum();
+        assert!(bans > 0, "seed {seed}: the corrupters go free");
     }
 }
 
@@ -99,9 +86,9 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn a_corrupter_is_not_asked_without_limit() {
-    let mut world = World::new(WorldConfig { pieces: 100, ..WorldConfig::default() });
+    let mut world = World::new(WorldConfig::with_pieces(100));
     world.add(NodeConfig { up: 1_000_000, ..NodeConfig::seed() });
-    world.add(NodeConfig { behaviour: Behaviour::Corrupts { one_in: 1 }, ..NodeConfig::seed() });
+    world.add(NodeConfig::adversary(Behaviour::Corrupter { one_in: 1 }));
     let leech = world.add(NodeConfig::leech());
     assert!(world.run_until_complete());
     let node = world.node(leech);
@@ -112,7 +99,7 @@ fn a_corrupter_is_not_asked_without_limit() {
 
 #[test]
 fn little_is_wasted_in_the_endgame() {
-    let mut world = World::new(WorldConfig { pieces: 1600, ..WorldConfig::default() });
+    let mut world = World::new(WorldConfig::with_pieces(1600));
     for up in [200_000, 1_000_000, 5_000_000] {
         world.add(NodeConfig { up, ..NodeConfig::seed() });
     }
@@ -125,12 +112,12 @@ fn little_is_wasted_in_the_endgame() {
 #[test]
 fn a_super_seed_uploads_little_more_than_one_copy() {
     let uploaded = |super_seeding| {
-        let mut world = World::new(WorldConfig { pieces: 120, ..WorldConfig::default() });
+        let mut world = World::new(WorldConfig::with_pieces(120));
         let seed = world.add(NodeConfig { up: 400_000, super_seeding, ..NodeConfig::seed() });
         for _ in 0..8 {
             world.add(NodeConfig { up: 1_000_000, ..NodeConfig::leech() });
         }
-        assert!(world.run_until_complete(), "{:?}", unfinished(&world));
+        assert!(world.run_until_complete(), "{:?}", world.broken());
         let size = 120.0 * 65536.0;
         #[expect(clippy::cast_precision_loss, reason = "a ratio for display")]
         let copies = world.node(seed).stats(world.now()).uploaded as f64 / size;
@@ -138,14 +125,4 @@ fn a_super_seed_uploads_little_more_than_one_copy() {
     };
     let copies = uploaded(true);
     assert!(copies < 1.6, "{copies} copies");
-}
-
-fn is_liar(id: NodeId) -> bool {
-    // As `churning` adds them: two seeds, fourteen leeches, then three liars.
-    (16..19).contains(&id.0)
-}
-
-fn unfinished(world: &World) -> Vec<(usize, u32)> {
-    let short = world.nodes().filter(|(_, n)| !n.is_complete());
-    short.map(|(id, n)| (id.0, n.stats(world.now()).pieces_have)).collect()
 }

@@ -113,6 +113,12 @@ impl Pipeline {
         self.outstanding
     }
 
+    /// When the last block came whole, or when we began to wait for one.
+    #[must_use]
+    pub const fn progress(&self) -> Instant {
+        self.progress
+    }
+
     /// `n` blocks were requested.
     pub fn on_requested(&mut self, now: Instant, n: usize) {
         if self.outstanding == 0 {

@@ -48,7 +48,7 @@ pub struct ChokerConfig {
 
 impl Default for ChokerConfig {
     fn default() -> Self {
-        Self { min_slots: 8, max_slots: 200 }
+        Self { min_slots: 4, max_slots: 200 }
     }
 }
 
@@ -129,6 +129,12 @@ impl Choker {
         self.slots.count().saturating_sub(unchoked)
     }
 
+    /// Slots that nobody can earn.
+    #[must_use]
+    pub fn optimistic_slots(&self) -> usize {
+        (self.slots.count() / 5).max(1)
+    }
+
     /// Ranks the peers if a round is over; otherwise only gives away free slots. To be called at
     /// [`Choker::next_round`], and when a slot may have become free (a peer left or lost interest).
     ///
@@ -188,7 +194,7 @@ impl Choker {
             let earned = if c.snubbed { 0 } else { c.down_rate };
             (Reverse(earned), c.choked, c.key)
         });
-        let optimistic = (slots / 5).max(1);
+        let optimistic = self.optimistic_slots();
         let earners = takers.iter().filter(|c| !c.snubbed && c.down_rate > 0).count();
         let rest = takers.split_off(earners.min(slots - optimistic.min(slots)));
         let mut chosen: Vec<PeerKey> = takers.iter().map(|c| c.key).collect();

@@ -5,7 +5,8 @@
 //!
 //! A pick takes, in this order:
 //! 1. pieces with a deadline, the smallest first;
-//! 2. from the highest priority to the lowest: pieces that were begun, the one with fewest blocks left to ask for
+//! 2. from the highest priority to the lowest, and inside each, where buffers allow, pieces that only complete peers have before
+//!    the others (what such a peer sends twice, it sends for nothing): pieces that were begun, the one with fewest blocks left to ask for
 //!    first; then new pieces, rarest first with chance deciding among equals (in sequential mode: the lowest
 //!    index). The first [`RANDOM_FIRST_PIECES`] of a torrent are random rather than rare: rare pieces come slowly,
 //!    and until a piece is whole we have nothing to trade;

@@ -31,6 +31,12 @@ pub struct PickOptions<'a> {
     pub exclusive: bool,
     /// The peer is fast: rather pieces of its own, and neighbouring ones.
     pub whole_pieces: bool,
+    /// Pieces that only complete peers have go first, that others may pass them on. There must be buffers for a piece of each peer.
+    pub spread: bool,
+    /// What the peer suggests (BEP 6): taken among pieces that are equally good.
+    pub suggested: &'a [PieceIndex],
+    /// Blocks asked of peers that bring none: endgame does not wait until they are here.
+    pub stuck: u64,
 }
 
 /// A partial piece that has an open block for the peer. Sorts as it is to be picked.
@@ -109,29 +115,88 @@ impl Picker {
     fn pick_by_priority(&mut self, asker: Asker<'_>, target: usize, out: &mut Vec<BlockRef>) {
         let mut partials = core::mem::take(&mut self.scratch);
         self.list_partials(asker, &mut partials);
-        let mut rest = partials.iter().peekable();
-        let mut run = None;
+        let spreads = self.can_spread(asker);
+        let mut rest = &partials[..];
         for priority in (1..=MAX_PRIORITY).rev() {
-            let at_level = |c: &&Candidate| c.priority.0 == priority;
-            while let Some(next) = rest.next_if(|c| at_level(c) && !c.foreign) {
-                self.take(asker, next.piece, target, out);
-                run = Some(next.piece);
+            let end = rest.partition_point(|c| c.priority.0 >= priority);
+            let (level, lower) = rest.split_at(end);
+            rest = lower;
+            if spreads {
+                self.pick_level(asker, (priority, level), true, target, out);
             }
-            while out.len() < target && asker.options.mode == PickMode::Any {
-                let Some(piece) = self.choose_new(asker, priority, run) else { break };
-                self.begin(piece);
-                self.take(asker, piece, target, out);
-                run = Some(piece);
-            }
-            while let Some(next) = rest.next_if(at_level) {
-                self.take(asker, next.piece, target, out);
-            }
+            self.pick_level(asker, (priority, level), false, target, out);
             if out.len() >= target {
                 break;
             }
         }
         partials.clear();
         self.scratch = partials;
+    }
+
+    /// Blocks of one priority, of which `level` are begun; only of pieces that hardly anybody has if `scarce`.
+    fn pick_level(
+        &mut self,
+        asker: Asker<'_>,
+        (priority, level): (u8, &[Candidate]),
+        scarce: bool,
+        target: usize,
+        out: &mut Vec<BlockRef>,
+    ) {
+        let (own, foreign) = level.split_at(level.partition_point(|c| !c.foreign));
+        let mut run = None;
+        for next in own.iter().map(|c| c.piece) {
+            if out.len() >= target {
+                return;
+            }
+            if !scarce || self.is_scarce(next) {
+                self.take(asker, next, target, out);
+                run = Some(next);
+            }
+        }
+        while out.len() < target && asker.options.mode == PickMode::Any {
+            let Some(piece) = self.choose_new(asker, priority, run) else { break };
+            if scarce && !self.is_scarce(piece) {
+                break;
+            }
+            self.begin(piece);
+            self.take(asker, piece, target, out);
+            run = Some(piece);
+        }
+        for next in foreign.iter().map(|c| c.piece) {
+            if out.len() >= target {
+                return;
+            }
+            if !scarce || self.is_scarce(next) {
+                self.take(asker, next, target, out);
+            }
+        }
+    }
+
+    /// Whether `asker` is to be asked for pieces that hardly anybody has before all others, and there are any.
+    fn can_spread(&mut self, asker: Asker<'_>) -> bool {
+        let options = asker.options;
+        let random = self.begins_at_random(asker);
+        if !options.spread || options.mode != PickMode::Any || self.sequential || random {
+            return false;
+        }
+        self.order.sort(&self.startable, &self.priorities, &self.availability);
+        let rarest = self.order.rarest_class();
+        rarest.is_some_and(|class| self.is_scarce_class(class))
+    }
+
+    /// Whether we have so little that any piece is welcome. From a complete peer that has its piece soon, a rare one is as well.
+    fn begins_at_random(&self, asker: Asker<'_>) -> bool {
+        let verified = self.layout.count() - self.missing.count();
+        verified < RANDOM_FIRST_PIECES && !(asker.options.spread && asker.has.is_full())
+    }
+
+    /// Whether only complete peers have a piece, or a single peer where none is complete.
+    fn is_scarce(&self, piece: PieceIndex) -> bool {
+        self.is_scarce_class(self.class(piece))
+    }
+
+    fn is_scarce_class(&self, class: u16) -> bool {
+        self.availability.copies_of(class) <= self.availability.full().max(1)
     }
 
     fn list_partials(&self, asker: Asker<'_>, into: &mut Vec<Candidate>) {
@@ -200,8 +265,7 @@ impl Picker {
         let has = asker.has;
         // Going through the peer's own pieces costs a word for 64 pieces and about two looks for each it has.
         let mut budget = ((last - first) / 64 + 2 * has.count()) as usize;
-        let verified = self.layout.count() - self.missing.count();
-        let search = if verified < RANDOM_FIRST_PIECES {
+        let search = if self.begins_at_random(asker) {
             self.order.any(priority, has, &mut budget, &mut self.rng)
         } else {
             let barren = (!has.is_full()).then_some(self.availability.sunk());
@@ -219,7 +283,8 @@ impl Picker {
                 && self.priorities.get(*next) == priority
                 && self.class(*next) == self.class(best)
         };
-        Some(next.filter(as_good).unwrap_or(best))
+        let suggested = asker.options.suggested.iter().copied().find(as_good);
+        Some(suggested.or(next.filter(as_good)).unwrap_or(best))
     }
 
     fn choose_lowest(
@@ -252,6 +317,11 @@ impl Picker {
             .min_by_key(|&piece| self.class(piece))
     }
 
+    /// Whether blocks that are asked for may be asked of others too, with so many of them asked of peers that bring none.
+    pub(crate) fn may_repeat(&mut self, stuck: u64) -> bool {
+        self.wanted_left > 0 && self.extras_allowed(stuck) > 0 && self.is_endgame()
+    }
+
     /// Whether every wanted block that somebody offers, and that is not reserved for a peer, is asked for or here.
     fn is_endgame(&mut self) -> bool {
         self.order.sort(&self.startable, &self.priorities, &self.availability);
@@ -269,7 +339,8 @@ impl Picker {
 
     /// Endgame: blocks that are asked of others, those of fewest, then the oldest first.
     fn pick_again(&mut self, asker: Asker<'_>, target: usize, out: &mut Vec<BlockRef>) {
-        let room = usize::try_from(self.extras_allowed()).unwrap_or(usize::MAX);
+        let room = self.extras_allowed(asker.options.stuck);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
         let room = room.min(target - out.len());
         if room == 0 {
             return;

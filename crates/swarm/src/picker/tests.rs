@@ -195,6 +195,45 @@ fn endgame_keeps_to_its_allowance() {
 }
 
 #[test]
+fn endgame_does_not_wait_for_blocks_that_are_stuck() {
+    let mut p = picker(1, 100);
+    let seed = Bitfield::full(1);
+    p.peer_joined(&seed);
+    assert_eq!(pick(&mut p, 0, &seed, 200, any()).len(), 100);
+    let stuck = |stuck| PickOptions { stuck, ..any() };
+    assert_eq!(pick(&mut p, 1, &seed, 200, stuck(91)), [], "nine are still moving");
+    assert!(!p.may_repeat(91) && p.may_repeat(92));
+    assert_eq!(pick(&mut p, 1, &seed, 200, stuck(92)).len() as u64, 2 * ENDGAME_FLOOR);
+    assert_eq!(pick(&mut p, 2, &seed, 200, stuck(100)), [], "the allowance holds");
+}
+
+#[test]
+fn pieces_that_only_seeds_have_go_before_all_others() {
+    let mut p = grown(8, 2);
+    let (seed, other) = (Bitfield::full(8), set(8, &[5]));
+    p.peer_joined(&seed);
+    p.peer_joined(&other);
+    assert_eq!(pick(&mut p, 1, &other, 1, any()), [(5, 0)]);
+    let spread = PickOptions { spread: true, ..any() };
+    let first = pick(&mut p, 0, &seed, 3, spread);
+    assert!(first.iter().all(|(piece, _)| *piece != 5), "another can bring the rest: {first:?}");
+    // Begun at the seed, then told of by another: it can wait as well.
+    let begun = first[2].0;
+    let mut other = other;
+    other.insert(PieceIndex(begun));
+    p.peer_has(PieceIndex(begun), &other);
+    let rest = pick(&mut p, 0, &seed, 4, spread);
+    assert_eq!(rest.len(), 4);
+    assert!(rest[..2].iter().all(|(piece, _)| *piece != 5 && *piece != begun), "{rest:?}");
+    // Without room for it, what was begun goes first.
+    let mut p = grown(8, 2);
+    p.peer_joined(&seed);
+    p.peer_joined(&set(8, &[5]));
+    assert_eq!(pick(&mut p, 1, &set(8, &[5]), 1, any()), [(5, 0)]);
+    assert_eq!(pick(&mut p, 0, &seed, 1, any()), [(5, 1)]);
+}
+
+#[test]
 fn pieces_that_nobody_has_do_not_delay_endgame() {
     let mut p = grown(7, 2);
     let has = set(7, &[4]);

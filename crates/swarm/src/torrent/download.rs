@@ -6,13 +6,16 @@ use crate::outbox::{DisconnectReason, Effect, Outbox};
 use crate::picker::{PickMode, PickOptions, Received};
 use samara_wire::id::{BLOCK_LEN, BlockRef};
 use samara_wire::peer::message::Message;
-use samara_wire::time::Instant;
+use samara_wire::time::{Duration, Instant};
 
 /// Blocks that every peer may have outstanding however scarce buffers are: with none at all, everybody stalls.
 const ALWAYS: usize = 2;
 
 /// A peer that brings a piece in this many seconds gets pieces of its own, if half the buffers hold one for each peer.
 const WHOLE_PIECE_SECS: u64 = 10;
+
+/// A peer that owes us blocks and has brought none for this long is not waited for in endgame.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 impl Torrent {
     /// The header of a `piece` message was read; its payload stands in the socket.
@@ -184,7 +187,13 @@ impl Torrent {
         let fast = peer.down.rate(now) * WHOLE_PIECE_SECS >= piece_len;
         // Else the pieces that everybody is at would take all buffers, and each block would wait for one to be free.
         let roomy = piece_len.saturating_mul(self.sources as u64) <= self.credit / 2;
-        let base = PickOptions { whole_pieces: fast && roomy, ..PickOptions::default() };
+        let base = PickOptions {
+            whole_pieces: fast && roomy,
+            spread: roomy,
+            suggested: &peer.suggested,
+            stuck: self.stuck,
+            ..PickOptions::default()
+        };
         if peer.choking_us {
             let mode = PickMode::Only(&peer.allowed_fast);
             self.picker.pick(key, &peer.has, count, PickOptions { mode, ..base }, &mut picked);
@@ -256,5 +265,19 @@ impl Torrent {
     /// rather than for every block.
     pub(super) fn count_sources(&mut self) {
         self.sources = self.peers.iter().filter(|p| !p.choking_us && p.useful > 0).count();
+    }
+
+    /// Counts the blocks asked of peers that bring none. Endgame does not wait for them; as nothing that arrives would make the
+    /// others ask for them, they are asked now.
+    pub(super) fn count_stuck(&mut self, now: Instant, out: &mut Outbox) {
+        let stuck = |peer: &&super::peer::Peer| {
+            let oldest = peer.outstanding.front().map(|oldest| oldest.since);
+            oldest.is_some_and(|since| now.since(since.max(peer.pipeline.progress())) > STUCK_AFTER)
+        };
+        let blocks = self.peers.iter().filter(stuck).map(|peer| peer.outstanding.len() as u64);
+        self.stuck = blocks.sum();
+        if self.stuck > 0 && self.picker.may_repeat(self.stuck) {
+            self.request_from_all(now, out);
+        }
     }
 }

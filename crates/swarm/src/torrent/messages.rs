@@ -37,7 +37,8 @@ impl Torrent {
             // We ask for none: a torrent begins with all its hashes.
             Message::Hashes { .. } | Message::HashReject(_) => {}
             Message::HashRequest(request) => self.on_hash_request(key, *request, out),
-            Message::KeepAlive | Message::Suggest(_) => {}
+            Message::KeepAlive => {}
+            Message::Suggest(piece) => self.on_suggest(key, piece),
             Message::Port(port) => self.on_port(key, port, out),
             Message::Choke => self.on_choke(now, key, out),
             Message::Unchoke => self.on_unchoke(now, key, out),
@@ -187,13 +188,16 @@ impl Torrent {
         if !self.layout.contains(&block) {
             return Err("a request outside its piece");
         }
+        let granted = self.grants(key);
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let served = self.have.has(block.piece)
             && peer.may_be_served(&block)
+            && (granted || !peer.choked_by_us)
             && peer.serve_queue.len() < MAX_SERVE_QUEUE;
         if served {
             peer.serve_queue.push_back(block);
             out.push(Effect::ServeReady(key));
+            self.on_suggested_begun(key, &block, out);
         } else if peer.fast() {
             out.push(Effect::Send(key, Message::Reject(block)));
         }

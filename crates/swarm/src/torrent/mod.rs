@@ -11,6 +11,7 @@
 //! | `download` | what to request from whom, and what becomes of what arrives |
 //! | `verify` | what a good or a bad piece leads to |
 //! | `upload` | choking, and what is served |
+//! | `suggest` | which pieces are suggested to whom (BEP 6) |
 //! | `super_seed` | what a super-seed reveals (BEP 16) |
 //! | `metadata` | who is given the info dictionary (BEP 9) |
 //! | `hashes` | who is given parts of the hash trees (BEP 52) |
@@ -39,6 +40,7 @@ mod peer;
 mod pex;
 mod seeking;
 mod stats;
+mod suggest;
 mod super_seed;
 mod table;
 mod timers;
@@ -108,6 +110,10 @@ pub struct Torrent {
     credit: u64,
     /// Peers that let us ask and have something we want, as last counted.
     sources: usize,
+    /// Made with the first suggestion.
+    walk: Option<suggest::Walk>,
+    /// Blocks asked of peers that bring none, as last counted.
+    stuck: u64,
     /// Bytes asked for beyond the credit since it was last exhausted.
     overdraft: u64,
     /// Bytes asked for and not yet received, over all peers.
@@ -177,6 +183,8 @@ impl Torrent {
             complete,
             credit: u64::MAX,
             sources: 0,
+            walk: None,
+            stuck: 0,
             overdraft: 0,
             outstanding_bytes: 0,
             counters: Counters::default(),

@@ -2,6 +2,7 @@
 
 use super::holepunch::PeerHolepunch;
 use super::pex::PexState;
+use super::suggest::Suggested;
 use super::{Direction, NewPeer, PeerKey};
 use crate::outbox::{Effect, Outbox};
 use crate::pipeline::Pipeline;
@@ -64,6 +65,10 @@ pub(super) struct Peer {
     released: VecDeque<BlockRef>,
     /// Pieces it lets us request while choked (BEP 6).
     pub(super) allowed_fast: Vec<PieceIndex>,
+    /// Pieces it suggested (BEP 6).
+    pub(super) suggested: Suggested,
+    /// The piece last suggested to it.
+    pub(super) was_suggested: Option<PieceIndex>,
     pub(super) pipeline: Pipeline,
     /// When a payload byte last came.
     pub(super) last_payload: Instant,
@@ -127,6 +132,8 @@ impl Peer {
             outstanding: VecDeque::new(),
             released: VecDeque::new(),
             allowed_fast: Vec::new(),
+            suggested: Suggested::new(),
+            was_suggested: None,
             pipeline: Pipeline::new(),
             last_payload: now,
             serve_queue: VecDeque::new(),

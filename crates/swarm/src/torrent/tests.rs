@@ -15,6 +15,7 @@ mod hashes;
 mod holepunch;
 mod resting;
 mod seeking;
+mod suggest;
 
 const PIECES: u32 = 20;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;
@@ -445,6 +446,51 @@ fn a_peer_that_unchokes_and_never_serves_holds_nothing_up() {
         asked.extend(requests(&t.wait(Duration::from_secs(1)), good));
     }
     assert!(stuck.iter().all(|block| served.contains(block)), "the other peer brought them");
+}
+
+#[test]
+fn a_peer_that_sends_a_byte_a_second_holds_nothing_up() {
+    let mut t = Trace::leech();
+    let (p, q) = (t.fast_peer(), t.fast_peer());
+    t.says(p, Message::HaveAll);
+    let asked = requests(&t.says(p, Message::Unchoke), p);
+    t.says(q, Message::HaveAll);
+    let mut again = Vec::new();
+    for _ in 0..62 {
+        t.torrent.handle_progress(t.now, p, 1);
+        let effects = t.wait(Duration::from_secs(1));
+        again.extend(requests(&effects, p));
+    }
+    assert!(
+        (1..=2).contains(&again.len()),
+        "little more, to see whether it has come to its senses"
+    );
+    let mut given = requests(&t.says(q, Message::Unchoke), q);
+    let mut next = 0;
+    while let Some(&block) = given.get(next) {
+        given.extend(requests(&t.block(q, block).1, q));
+        next += 1;
+    }
+    assert!(asked.iter().all(|block| given.contains(block)), "{asked:?} went to the other");
+}
+
+#[test]
+fn what_is_granted_while_choked_is_for_few_newcomers_at_a_time() {
+    let mut t = Trace::seed();
+    let (p, q, rich) = (t.fast_peer(), t.fast_peer(), t.fast_peer());
+    for piece in 0..10 {
+        t.says(rich, Message::Have(PieceIndex(piece)));
+    }
+    let granted = |t: &Trace, key| t.torrent.peers.get(key).unwrap().granted_fast.clone();
+    let (a, b, c) = (granted(&t, p), granted(&t, q)[0].0, granted(&t, rich)[0].0);
+    assert_eq!(t.says(p, Message::Request(at(a[0].0, 0))), [Effect::ServeReady(p)]);
+    assert_eq!(t.says(p, Message::Request(at(a[1].0, 0))), [Effect::ServeReady(p)]);
+    let refused = t.says(q, Message::Request(at(b, 0)));
+    assert_eq!(sent(&refused, q), [Message::Reject(at(b, 0))], "one is served already");
+    while t.torrent.poll_serve(p).is_some() {}
+    let refused = t.says(rich, Message::Request(at(c, 0)));
+    assert_eq!(sent(&refused, rich), [Message::Reject(at(c, 0))], "it has enough to trade");
+    assert_eq!(t.says(q, Message::Request(at(b, 0))), [Effect::ServeReady(q)]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{PeerKey, Torrent};
 use crate::outbox::{DisconnectReason, Effect, Outbox};
+use crate::pipeline::SNUB_AFTER;
 use alloc::vec::Vec;
 use samara_wire::id::BlockRef;
 use samara_wire::peer::message::Message;
@@ -70,6 +71,7 @@ impl Torrent {
             let Some(key) = self.peers.key_at(index) else { continue };
             self.tick_peer(now, key, out);
         }
+        self.count_stuck(now, out);
         if self.choker.next_round() <= now {
             self.drive_choker(now, out);
         }
@@ -88,7 +90,10 @@ impl Torrent {
         }
         let Some(oldest) = peer.outstanding.front() else { return };
         let waiting_since = oldest.since.max(peer.last_payload);
-        if now.since(waiting_since) > peer.pipeline.timeout() {
+        // A peer that sends a byte now and then is never silent, and never brings a block.
+        let crawling_since = oldest.since.max(peer.pipeline.progress());
+        let crawls = now.since(crawling_since) > SNUB_AFTER;
+        if crawls || now.since(waiting_since) > peer.pipeline.timeout() {
             self.on_block_timeout(now, key, out);
         }
     }

@@ -63,7 +63,7 @@ impl Default for TorrentConfig {
             listen_port: 0,
             outer_port: None,
             max_peers: 100,
-            upload_slots: 8,
+            upload_slots: 4,
             private: false,
             super_seeding: false,
             sequential: false,

@@ -1,5 +1,6 @@
 //! Choking, and what is served.
 
+use super::allowed_fast::GRANTED;
 use super::{PeerKey, Torrent};
 use crate::choker::Candidate;
 use crate::outbox::{Effect, Outbox};
@@ -30,6 +31,23 @@ impl Torrent {
         peer.uploaded_this_unchoke += len;
         peer.payload_moved += len;
         peer.last_sent = now;
+    }
+
+    /// Whether a peer that we choke is served what allowed-fast grants (BEP 6). That is for newcomers, and for as many of them
+    /// at a time as there are optimistic slots: where a crowd comes at once, the uplink would else be cut into so many parts that
+    /// nobody has a whole piece to pass on for long.
+    pub(super) fn grants(&self, key: PeerKey) -> bool {
+        let Some(peer) = self.peers.get(key).filter(|peer| peer.choked_by_us) else { return false };
+        if !peer.serve_queue.is_empty() {
+            return true;
+        }
+        // A seed has none to spare for blocks here and there: what it sends twice, somebody else waits for.
+        let unchoked = self.peers.iter().filter(|p| !p.choked_by_us && p.interested_in_us).count();
+        if self.complete && self.choker.free_slots(unchoked) == 0 {
+            return false;
+        }
+        let served = self.peers.iter().filter(|p| p.choked_by_us && !p.serve_queue.is_empty());
+        (peer.has.count() as usize) < GRANTED && served.count() < self.choker.optimistic_slots()
     }
 
     pub(super) fn on_interested(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
@@ -88,6 +106,8 @@ impl Torrent {
             peer.unchoked_at = Some(now);
             peer.uploaded_this_unchoke = 0;
             peer.last_sent = now;
+            // First, so that what it asks for first can follow it.
+            self.suggest(key, out);
             out.push(Effect::Send(key, Message::Unchoke));
         }
     }

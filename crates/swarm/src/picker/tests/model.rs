@@ -422,14 +422,14 @@ fn apply_pick(op: &Op, who: usize, model: &mut Model, p: &mut Picker) {
         1 => PickMode::Only(&listed),
         _ => PickMode::Any,
     };
-    let options = PickOptions { mode, exclusive, whole_pieces };
+    let options = PickOptions { mode, exclusive, whole_pieces, ..PickOptions::default() };
     let ask = Ask { peer, has: &has, options };
     let mut out = Vec::new();
     p.pick(peer, &has, count, options, &mut out);
     assert!(out.len() <= count);
     out.iter().for_each(|&block| model.accept(&ask, block));
     if out.len() < count {
-        model.check_short(&ask, p.extras_allowed());
+        model.check_short(&ask, p.extras_allowed(0));
     }
 }
 

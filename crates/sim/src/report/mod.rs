@@ -1,0 +1,13 @@
+//! What came of runs, to be read: a table, one line of JSON, a picture, a page.
+
+mod json;
+mod page;
+mod picture;
+mod summary;
+mod text;
+
+pub use json::json;
+pub use page::{Row, heading, row};
+pub use picture::picture;
+pub use summary::Summary;
+pub use text::{seconds, text};

@@ -10,8 +10,8 @@ import pytest
 
 import payload as payloads
 from peers import net
+from peers import samara as contract
 from peers.homes import PORT, Homes
-from peers.process import wait_for
 
 KIB, MIB = 1 << 10, 1 << 20
 SEED, LEECH = 0, 1
@@ -67,7 +67,11 @@ class Case:
 
     def finish(self):
         """The leech has it all, and not from the third."""
-        wait_for("the leech has all", lambda: not payloads.differences(self.content, self.into), PATIENCE_S)
+        if "libtorrent" in self.leech.name:
+            self.leech.wait_line("it has all", lambda line: '"seeding"' in line, timeout=PATIENCE_S)
+        else:
+            assert self.leech.wait_exit(PATIENCE_S) == contract.DONE, self.leech.tail()
+        assert not payloads.differences(self.content, self.into)
         assert payloads.differences(self.content, self.third_into), "the third has nothing that it could have given"
         for process in (self.seed, self.third):
             assert process.running(), process.tail()

@@ -196,7 +196,14 @@ impl World {
             1 => PickMode::Only(&listed),
             _ => PickMode::Any,
         };
-        let options = PickOptions { mode, exclusive: how & 7 == 0, whole_pieces: how & 8 != 0 };
+        let options = PickOptions {
+            mode,
+            exclusive: how & 7 == 0,
+            whole_pieces: how & 8 != 0,
+            spread: how & 16 != 0,
+            suggested: if how & 32 == 0 { &[] } else { &listed },
+            stuck: u64::from(how >> 6),
+        };
         let count = script.below(12) + 1;
         let mut out = Vec::new();
         self.picker.pick(key, &has, count, options, &mut out);

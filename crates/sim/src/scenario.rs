@@ -184,7 +184,7 @@ impl Plan {
             }),
             Scenario::Crash => self.crash(&mut world, &mut rng),
             Scenario::Nat => {
-                self.crowd(&mut world, |i, leech| NodeConfig { unreachable: i % 3 != 0, ..leech })
+                self.crowd(&mut world, |i, leech| NodeConfig { unreachable: i % 3 != 0, ..leech });
             }
         }
         world

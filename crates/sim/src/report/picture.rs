@@ -35,6 +35,9 @@ path { fill: none; stroke-width: 2 }
   .mean { stroke: #bc8cff }
 }";
 
+/// How high a line is at a sample.
+type Height<'a> = Box<dyn Fn(&Sample) -> f64 + 'a>;
+
 /// The picture, as SVG.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "places on a picture")]
@@ -47,7 +50,7 @@ pub fn picture(plan: &Plan, figures: &Figures) -> String {
         (x, HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM))
     };
     let mut body = String::new();
-    let lines: [(&str, &str, Box<dyn Fn(&Sample) -> f64>); 4] = [
+    let lines: [(&str, &str, Height<'_>); 4] = [
         ("commonest", "commonest piece", Box::new(|s| f64::from(s.commonest))),
         ("mean", "mean piece", Box::new(|s| s.copies as f64 / pieces)),
         ("rarest", "rarest piece", Box::new(|s| f64::from(s.rarest))),

@@ -7,7 +7,7 @@ use samara_wire::id::{PeerId, WireHash};
 use samara_wire::time::{Duration, Instant};
 use samara_wire::tracker::http::Retry;
 use samara_wire::tracker::{AnnounceEvent, AnnounceResponse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Between two regular announces to a tracker that answered, at least.
 const SHORTEST: Duration = Duration::from_secs(15);
@@ -20,7 +20,7 @@ struct World {
     pending: Vec<Announce>,
     running: bool,
     /// Since the last start: who took `started`, and when who answered last.
-    started: BTreeMap<String, bool>,
+    started: BTreeSet<String>,
     answered: BTreeMap<String, Instant>,
 }
 
@@ -43,7 +43,7 @@ pub fn run(input: &[u8]) {
         counters: Counters { left: 1000, peers_wanted: 50, ..Counters::default() },
         pending: Vec::new(),
         running: false,
-        started: BTreeMap::new(),
+        started: BTreeSet::new(),
         answered: BTreeMap::new(),
     };
     for _ in 0..400 {
@@ -129,7 +129,7 @@ impl World {
         assert!(self.announcer.awaited_event(announce.id).is_none(), "awaited still");
         if heard {
             if announce.request.event == AnnounceEvent::Started {
-                self.started.insert(announce.url.clone(), true);
+                self.started.insert(announce.url.clone());
             }
             self.answered.insert(announce.url, self.now);
         }
@@ -188,7 +188,7 @@ impl World {
             assert!(pause.is_none_or(|pause| pause >= SHORTEST), "again after {pause:?}");
         }
         if request.event == AnnounceEvent::Completed {
-            assert!(self.started.contains_key(&announce.url), "completed before it started");
+            assert!(self.started.contains(&announce.url), "completed before it started");
         }
     }
 
@@ -202,6 +202,7 @@ impl World {
         self.pull();
         while let Some(announce) = self.pending.pop() {
             self.announcer.on_response(self.now, announce.id, &AnnounceResponse::default());
+            self.started.insert(announce.url);
             self.pull();
         }
         assert!(self.announcer.is_stopped());

@@ -37,7 +37,7 @@ struct World {
 pub fn run(input: &[u8]) {
     let mut script = Script::new(input);
     let mut world = World::new(&mut script);
-    for _ in 0..400 {
+    for _ in 0..200 {
         if script.is_done() {
             break;
         }
@@ -49,7 +49,7 @@ pub fn run(input: &[u8]) {
 impl World {
     fn new(script: &mut Script<'_>) -> Self {
         let [shape, had, tail] = script.array();
-        let (pieces, blocks) = (u32::from(shape & 0x1f) + 1, u32::from(shape >> 5) + 1);
+        let (pieces, blocks) = (u32::from(shape & 0xf) + 1, u32::from(shape >> 6) + 1);
         let len = u64::from(pieces * blocks * BLOCK_LEN - u32::from(tail));
         let layout = PieceLayout::contiguous(len, blocks * BLOCK_LEN);
         let mut have = Bitfield::empty(layout.count());

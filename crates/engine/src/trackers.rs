@@ -217,6 +217,7 @@ mod tests {
             assert!(!refused(url).contains("s3cret"), "{url}");
         }
         assert!(refused("ftp://tracker.example/announce").contains("ftp://tracker.example"));
+        assert!(refused(&format!("{}://a", "x".repeat(1000))).len() < 200);
         refused(&format!("http://a/{}", "x".repeat(3000)));
         let many: Vec<String> = (0..=MAX_TRACKERS).map(|i| format!("http://{i}/")).collect();
         let before = vec![many[1..].to_vec()];

@@ -271,7 +271,7 @@ fn parse_url(url: &str) -> Result<Url, TrackerError> {
         "http" | "https" => {}
         "udp" if target.port().is_none() => return Err(bad("it has no port".into())),
         "udp" => {}
-        scheme => return Err(bad(format!("{scheme} is not http, https or udp"))),
+        scheme => return Err(bad(format!("{scheme:.20} is not http, https or udp"))),
     }
     if target.host_str().is_none_or(str::is_empty) {
         return Err(bad("it has no host".into()));

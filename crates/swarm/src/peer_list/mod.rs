@@ -290,7 +290,8 @@ impl PeerList {
     /// An address turned out to be our own: it is never dialled again.
     pub fn add_own(&mut self, addr: SocketAddr) {
         let addr = normal(addr);
-        if !self.is_own(addr) {
+        // Also where it is the external one at present, which may change.
+        if !self.own.contains(&addr) {
             self.own.push_back(addr);
             if self.own.len() > MAX_OWN {
                 self.own.pop_front();

@@ -71,6 +71,10 @@ fn our_own_addresses_are_never_dialled() {
     l.on_failed(t(1), a("127.0.0.1:9"));
     assert!(l.is_empty() && l.next_to_dial(t(9_999), 9).is_empty());
     assert!(!l.add(t(1), a("127.0.0.1:9"), User));
+    // Found by the fuzzer: what was the external address at the time was forgotten with it.
+    l.add_own(a("1.2.3.4:9"));
+    l.set_external(t(2), a("5.6.7.8:9"));
+    assert!(!l.add(t(2), a("1.2.3.4:9"), User));
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! How long packets may be: found out by sending some that are longer (BEP 29 leaves it open; compare RFC 8899).
 //!
 //! A probe carries no more of the stream than fits in a packet that is known to get through, and is filled up with
-//! padding: if it is lost, the same bytes go once more without it. Its loss says nothing of congestion.
+//! padding: if it is lost, the same bytes go once more without it. Its loss says nothing of congestion. Padding is never so
+//! short that some peers would not take it ([`MIN_PADDING`]).
 
 use samara_wire::time::{Duration, Instant};
-use samara_wire::utp::HEADER_LEN;
+use samara_wire::utp::{HEADER_LEN, MIN_PADDING};
 
 /// Two lost probes of a length mean that it does not fit; one may be chance.
 const TRIES: u8 = 2;
 
-/// The search ends when it is known to within so many bytes.
-const CLOSE_ENOUGH: u16 = 16;
+/// The search ends when it is known to within so many bytes: half of them are enough for padding.
+const CLOSE_ENOUGH: u16 = 24;
+const _: () = assert!(CLOSE_ENOUGH as usize / 2 >= MIN_PADDING);
 
 /// The path may have changed after this.
 const SEARCH_AGAIN: Duration = Duration::from_secs(600);

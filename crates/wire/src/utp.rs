@@ -21,8 +21,17 @@ const MAX_EXTENSIONS: usize = 16;
 const VERSION: u8 = 1;
 const EXTENSION_NONE: u8 = 0;
 const EXTENSION_SACK: u8 = 1;
-/// Nobody's: read by all as an extension to be passed over.
+/// What else the sender can do, in [`BITS_LEN`] bytes: libutp's.
+const EXTENSION_BITS: u8 = 2;
+/// Nobody's: read by all as an extension to be passed over, unless it is the first. A packet whose first one it does not know
+/// is of another version to libutp, and thrown away.
 const EXTENSION_PADDING: u8 = 0x70;
+
+/// Length of [`EXTENSION_BITS`], in bytes: of another length libutp throws the packet away.
+const BITS_LEN: usize = 8;
+
+/// Padding from here on begins with an extension that libutp knows.
+pub const MIN_PADDING: usize = 2 + BITS_LEN + 2;
 
 /// What a packet is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -240,7 +249,8 @@ pub fn encode_with_sack(
 
 /// Writes `header`, extensions that mean nothing and `payload`, to be `len` bytes in all, or as near to it as the form
 /// allows: a packet that finds out whether packets of that length get through. Whoever receives it finds the payload alone.
-/// Returns the bytes written; `out` is as long as `len` at least, and `len` as long as header and payload.
+/// Below [`MIN_PADDING`] there is no form that everybody takes. Returns the bytes written; `out` is as long as `len` at least, and
+/// `len` as long as header and payload.
 pub fn encode_padded(header: &Header, payload: &[u8], len: usize, out: &mut [u8]) -> usize {
     out[..HEADER_LEN].copy_from_slice(&header.encode());
     let mut left = len.saturating_sub(HEADER_LEN + payload.len());
@@ -248,12 +258,14 @@ pub fn encode_padded(header: &Header, payload: &[u8], len: usize, out: &mut [u8]
     let mut at = HEADER_LEN;
     while left >= 2 {
         // What is left for a last one must not be a single byte.
-        let body = match left - 2 {
-            body @ 0..=255 => body,
-            256 => 254,
-            _ => 255,
+        let (extension, body) = match left - 2 {
+            // That we can do nothing else.
+            _ if at == HEADER_LEN && left >= MIN_PADDING => (EXTENSION_BITS, BITS_LEN),
+            body @ 0..=255 => (EXTENSION_PADDING, body),
+            256 => (EXTENSION_PADDING, 254),
+            _ => (EXTENSION_PADDING, 255),
         };
-        out[link] = EXTENSION_PADDING;
+        out[link] = extension;
         out[at] = EXTENSION_NONE;
         out[at + 1] = u8::try_from(body).unwrap_or(u8::MAX);
         out[at + 2..at + 2 + body].fill(0);

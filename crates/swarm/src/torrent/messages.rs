@@ -1,7 +1,7 @@
 //! What each message of the peer protocol means (BEP 3, 6, 10, 21, 52).
 
 use super::peer::{MAX_FAST_PIECES, MAX_SERVE_QUEUE};
-use super::{PeerKey, Torrent};
+use super::{Direction, PeerKey, Torrent};
 use crate::outbox::{DisconnectReason, Effect, Outbox};
 use alloc::vec::Vec;
 use samara_wire::bitfield::Bitfield;
@@ -20,8 +20,23 @@ impl Torrent {
     ) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.last_received = now;
+        if !peer.has_spoken {
+            peer.has_spoken = true;
+            self.wake(now, key, out);
+        }
         if let Err(fault) = self.on_message(now, key, message, out) {
             self.disconnect(now, key, DisconnectReason::Protocol(fault), out);
+        }
+    }
+
+    /// Who dialled us gets our handshake and our greeting in one datagram. Transmission 3.00 stops reading at the end of the
+    /// handshake, and over uTP looks at the rest only once more has come: from a seed, which has nothing to add, nothing does.
+    /// It begins to speak when it has read the handshake, so that what is sent now is read by itself.
+    fn wake(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.utp && peer.direction == Direction::Incoming {
+            peer.last_sent = now;
+            out.push(Effect::Send(key, Message::KeepAlive));
         }
     }
 

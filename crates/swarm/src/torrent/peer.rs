@@ -47,6 +47,8 @@ pub(super) struct Peer {
     pub(super) connected_at: Instant,
     pub(super) last_received: Instant,
     pub(super) last_sent: Instant,
+    /// A message of it has come: it is done with our handshake.
+    pub(super) has_spoken: bool,
 
     /// The pieces it has, as far as it told.
     pub(super) has: Bitfield,
@@ -122,6 +124,7 @@ impl Peer {
             connected_at: now,
             last_received: now,
             last_sent: now,
+            has_spoken: false,
             has: Bitfield::empty(pieces),
             past_bitfield: false,
             useful: 0,

@@ -386,6 +386,30 @@ fn who_shakes_hands_at_a_udp_port_is_who_is_there_now() {
 }
 
 #[test]
+fn who_dialled_by_utp_is_sent_something_when_it_has_read_the_handshake() {
+    let cases = [
+        (Direction::Incoming, true, true),
+        (Direction::Incoming, false, false),
+        (Direction::Outgoing, true, false),
+    ];
+    for (direction, utp, woken) in cases {
+        let mut t = Trace::seed();
+        let new = NewPeer { direction, utp, ..t.new_peer(Reserved([0, 0, 0, 0, 0, 0, 0, 4])) };
+        let key = t.torrent.handle_peer_connected(t.now, new, &mut t.out).unwrap();
+        let greeting = t.effects();
+        assert!(
+            !sent(&greeting, key).contains(&Message::KeepAlive),
+            "it may be read with the handshake"
+        );
+        let answer = t.says(key, Message::HaveNone);
+        let expected = if woken { vec![Message::KeepAlive] } else { vec![] };
+        assert_eq!(sent(&answer, key), expected, "{direction:?}, uTP: {utp}");
+        let later = t.says(key, Message::Have(PieceIndex(0)));
+        assert_eq!(sent(&later, key), [], "once is enough");
+    }
+}
+
+#[test]
 fn a_peer_that_dials_again_at_once_takes_the_place_of_its_first_connection() {
     let mut t = Trace::leech();
     let first = NewPeer { direction: Direction::Incoming, ..t.new_peer(Reserved::OURS) };

@@ -78,6 +78,10 @@ proptest! {
         prop_assert!(written == len || (padding == 1 && written == len - 1));
         let packet = Packet::parse(&out[..written]).unwrap();
         prop_assert_eq!(packet, Packet { header, sack: None, payload: &payload });
+        if padding >= MIN_PADDING {
+            // libutp throws a packet away whose first extension is neither 1 nor 2, or is 2 and not of 8 bytes.
+            prop_assert_eq!((out[1], &out[HEADER_LEN + 1..HEADER_LEN + 10]), (2, &[8, 0, 0, 0, 0, 0, 0, 0, 0][..]));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 use super::asks::{Asks, Request};
 use super::calls::Calls;
-use super::names::{Lookup, Names};
+use super::names::{Lookup, Names, split};
 use super::seekers::Seekers;
 use super::{DhtNodeStatus, DhtStatus, calls, keep, random_seed};
 use crate::config::DhtConfig as Chosen;
@@ -321,20 +321,6 @@ fn announced_port(shared: &Shared) -> Option<AnnouncedPort> {
         Some(_) => shared.config.utp.then_some(AnnouncedPort::Implied),
         None => Some(AnnouncedPort::Explicit(shared.outer_port())),
     }
-}
-
-/// Routers that are addresses, and those that are names.
-fn split(routers: &[String]) -> (Vec<SocketAddr>, Vec<(String, u16)>) {
-    let (mut addrs, mut names) = (Vec::new(), Vec::new());
-    for router in routers {
-        let name = router.rsplit_once(':').map(|(host, port)| (host, port.parse()));
-        match (router.parse(), name) {
-            (Ok(addr), _) => addrs.push(addr),
-            (_, Some((host, Ok(port)))) if !host.is_empty() => names.push((host.to_owned(), port)),
-            _ => tracing::warn!(router, "no HOST:PORT; not asked"),
-        }
-    }
-    (addrs, names)
 }
 
 impl State {

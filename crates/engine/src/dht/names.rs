@@ -21,6 +21,20 @@ const MAX_ADDRS: usize = 8;
 /// After this nobody cares any more.
 const TIME: Duration = Duration::from_secs(10);
 
+/// Routers that are addresses, and those that are names.
+pub(super) fn split(routers: &[String]) -> (Vec<SocketAddr>, Vec<(String, u16)>) {
+    let (mut addrs, mut names) = (Vec::new(), Vec::new());
+    for router in routers {
+        let name = router.rsplit_once(':').map(|(host, port)| (host, port.parse()));
+        match (router.parse(), name) {
+            (Ok(addr), _) => addrs.push(addr),
+            (_, Some((host, Ok(port)))) if !host.is_empty() => names.push((host.to_owned(), port)),
+            _ => tracing::warn!(router, "no HOST:PORT; not asked"),
+        }
+    }
+    (addrs, names)
+}
+
 /// Gives the addresses of a name. Blocks.
 pub(crate) type Lookup = Arc<dyn Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync>;
 

@@ -39,7 +39,7 @@ impl Torrent {
         let handshake = ExtensionHandshake {
             extensions,
             metadata_len,
-            client: Some(self.config.client_version.clone()),
+            client: Some(self.config.client_version.to_owned()),
             port: Some(self.port_for(addr.ip())).filter(|port| *port != 0),
             request_queue: u32::try_from(MAX_SERVE_QUEUE).ok(),
             your_ip: Some(addr.ip()),

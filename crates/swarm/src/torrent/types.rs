@@ -2,7 +2,6 @@
 
 use crate::announcer::AnnouncerConfig;
 use crate::choker::ChokerConfig;
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -51,7 +50,7 @@ pub struct TorrentConfig {
     /// Whether there is uTP, so that holes can be punched and others helped to do so (BEP 55); never by a private torrent.
     pub holepunch: bool,
     /// Our name and version as told in the extension handshake (BEP 10).
-    pub client_version: String,
+    pub client_version: &'static str,
 }
 
 impl Default for TorrentConfig {
@@ -71,7 +70,7 @@ impl Default for TorrentConfig {
             seek: true,
             dht_port: None,
             holepunch: false,
-            client_version: concat!("samara/", env!("CARGO_PKG_VERSION")).to_owned(),
+            client_version: concat!("samara/", env!("CARGO_PKG_VERSION")),
         }
     }
 }

@@ -1,5 +1,4 @@
 //! Every target in every `cargo test`: over its seeds, over what was found before, and over some hundred changes of both, the same each time.
-#![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use samara_fuzz::{TARGETS, Target, seeds};

@@ -6,34 +6,34 @@ use crate::pool::BlockPool;
 use crate::{FaultyStorage, MemoryStorage};
 use samara_wire::id::BLOCK_LEN;
 use shuttle::sync::atomic::{AtomicUsize, Ordering};
+use shuttle::sync::mpsc::{Sender, channel};
 use shuttle::thread;
 use std::sync::Arc;
 use std::time::Duration;
 
 const RUNS: usize = 3000;
 
-/// How jobs ended, and how many of each owner are at work.
+/// How jobs ended.
 #[derive(Default)]
 struct Tally {
     done: AtomicUsize,
     refused: AtomicUsize,
-    at_work: [AtomicUsize; 2],
 }
 
 impl Tally {
-    /// A job of an owner, which counts itself.
-    fn job(self: &Arc<Self>, owner: usize) -> Work {
+    /// A job that counts itself, and then tells whoever waits.
+    fn job(self: &Arc<Self>, told: Option<Sender<()>>) -> Work {
         let tally = Arc::clone(self);
         Work::Once(Box::new(move |worker| {
             let Ok(_worker) = worker else {
                 tally.refused.fetch_add(1, Ordering::SeqCst);
                 return;
             };
-            let before = tally.at_work[owner].fetch_add(1, Ordering::SeqCst);
-            assert_eq!(before, 0, "two at a time of one volume with one thread");
             thread::yield_now();
-            tally.at_work[owner].fetch_sub(1, Ordering::SeqCst);
             tally.done.fetch_add(1, Ordering::SeqCst);
+            if let Some(told) = told {
+                let _ = told.send(());
+            }
         }))
     }
 
@@ -47,18 +47,11 @@ fn owner(id: u64) -> Arc<Owner> {
     Arc::new(Owner::new(id, Arc::new(storage)))
 }
 
-/// A wake-up that is lost shows as a run without end, which shuttle gives up.
-fn wait_until(reached: impl Fn() -> bool) {
-    while !reached() {
-        thread::yield_now();
-    }
-}
-
 /// A check of some steps.
 struct Counted {
     begun: AtomicUsize,
     done: AtomicUsize,
-    refused: AtomicUsize,
+    told: shuttle::sync::Mutex<Sender<()>>,
 }
 
 const STEPS: usize = 3;
@@ -68,6 +61,7 @@ impl Steps for Counted {
         if self.begun.fetch_add(1, Ordering::SeqCst) < STEPS {
             thread::yield_now();
             self.done.fetch_add(1, Ordering::SeqCst);
+            let _ = self.told.lock().unwrap().send(());
         }
     }
 
@@ -75,8 +69,9 @@ impl Steps for Counted {
         self.begun.load(Ordering::SeqCst) >= STEPS
     }
 
+    /// What is left of it at the end is over already.
     fn refuse(&self, _error: StorageError) {
-        self.refused.fetch_add(1, Ordering::SeqCst);
+        assert!(self.is_exhausted(), "steps that were not begun are refused");
     }
 }
 
@@ -85,19 +80,22 @@ fn orders_of_submitters_and_threads() {
     let model = || {
         let scheduler = Scheduler::start(1).unwrap();
         let tally = Arc::new(Tally::default());
+        // A wake-up that is lost shows as a wait that never ends, which shuttle calls a deadlock.
+        let (told, ended) = channel();
         let submitters: Vec<_> = (0..2)
             .map(|number| {
                 let (scheduler, tally) = (Arc::clone(&scheduler), Arc::clone(&tally));
+                let told = told.clone();
                 thread::spawn(move || {
-                    let owner = owner(number as u64);
+                    let owner = owner(number);
                     for class in [Class::Write, Class::Read, Class::Write] {
-                        scheduler.submit(&owner, class, tally.job(number));
+                        scheduler.submit(&owner, class, tally.job(Some(told.clone())));
                     }
                 })
             })
             .collect();
         submitters.into_iter().for_each(|submitter| submitter.join().unwrap());
-        wait_until(|| tally.ended() == 6);
+        (0..6).for_each(|_| ended.recv().unwrap());
         assert_eq!(tally.done.load(Ordering::SeqCst), 6, "nothing is refused");
         scheduler.close();
     };
@@ -114,7 +112,7 @@ fn orders_of_a_shutdown() {
             thread::spawn(move || {
                 let owner = owner(0);
                 for class in [Class::Read, Class::Write, Class::Read] {
-                    scheduler.submit(&owner, class, tally.job(0));
+                    scheduler.submit(&owner, class, tally.job(None));
                 }
             })
         };
@@ -133,18 +131,23 @@ fn orders_of_a_shutdown() {
 fn orders_of_a_check_beside_jobs() {
     let model = || {
         let scheduler = Scheduler::start(2).unwrap();
-        let none = || AtomicUsize::new(0);
-        let check = Arc::new(Counted { begun: none(), done: none(), refused: none() });
+        let (told, ended) = channel();
+        let check = Arc::new(Counted {
+            begun: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
+            told: shuttle::sync::Mutex::new(told.clone()),
+        });
         let tally = Arc::new(Tally::default());
         scheduler.submit(&owner(0), Class::Check, Work::Steps(Arc::clone(&check) as _));
         let reader = {
             let (scheduler, tally) = (Arc::clone(&scheduler), Arc::clone(&tally));
-            thread::spawn(move || scheduler.submit(&owner(1), Class::Read, tally.job(1)))
+            let job = tally.job(Some(told));
+            thread::spawn(move || scheduler.submit(&owner(1), Class::Read, job))
         };
         reader.join().unwrap();
-        wait_until(|| check.done.load(Ordering::SeqCst) == STEPS && tally.ended() == 1);
+        (0..=STEPS).for_each(|_| ended.recv().unwrap());
         scheduler.close();
-        assert_eq!(check.refused.load(Ordering::SeqCst), 0);
+        assert_eq!((check.done.load(Ordering::SeqCst), tally.ended()), (STEPS, 1));
         assert_eq!(tally.refused.load(Ordering::SeqCst), 0);
     };
     shuttle::check_random(model, RUNS);

@@ -76,11 +76,15 @@ impl Leech {
         pieces.iter().for_each(|&piece| self.say(&Message::Request(block(piece))));
     }
 
+    /// What comes next. Suggestions (BEP 6), which a seed makes when it likes, are passed over.
     fn hear(&mut self) -> Heard {
-        let mut len = [0; 4];
-        self.stream.read_exact(&mut len).unwrap();
-        let mut body = vec![0; u32::from_be_bytes(len) as usize];
-        self.stream.read_exact(&mut body).unwrap();
+        let mut body = vec![13];
+        while body.first() == Some(&13) {
+            let mut len = [0; 4];
+            self.stream.read_exact(&mut len).unwrap();
+            body = vec![0; u32::from_be_bytes(len) as usize];
+            self.stream.read_exact(&mut body).unwrap();
+        }
         if body.first() == Some(&7) {
             let piece = u32::from_be_bytes(body[1..5].try_into().unwrap());
             return Heard::Block(piece, body.split_off(9));

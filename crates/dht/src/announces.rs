@@ -7,6 +7,7 @@
 
 use crate::rng::Rng;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use samara_wire::id::WireHash;
 use samara_wire::krpc::AnnouncedPort;
 use samara_wire::time::{Duration, Instant};
@@ -116,6 +117,19 @@ impl AnnounceSchedule {
         }
     }
 
+    /// Announces all again from `now` on, one after another.
+    pub fn renew(&mut self, now: Instant) {
+        let all: Vec<_> =
+            self.torrents.iter().map(|(torrent, (what, _))| (*torrent, *what)).collect();
+        for (torrent, announcement) in all {
+            if self.torrents.get(&torrent).is_some_and(|(_, turn)| turn.at() > now) {
+                self.remove(&torrent);
+                self.set(torrent, announcement, Turn::Again(now));
+            }
+        }
+        self.gate = self.gate.min(now);
+    }
+
     /// When [`AnnounceSchedule::poll`] may have something.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
@@ -188,5 +202,28 @@ mod tests {
         schedule.remove(&hash(1));
         schedule.retry(now, &hash(1), Duration::from_secs(30));
         assert_eq!((schedule.next_timeout(), schedule.get(&hash(1))), (None, None));
+    }
+
+    #[test]
+    fn all_are_announced_again_one_after_another_when_we_have_moved() {
+        let (mut schedule, mut rng) = (AnnounceSchedule::new(INTERVAL), Rng::new([1; 32]));
+        let mut now = Instant::from_secs(10);
+        (0..100).for_each(|n| schedule.insert(now, hash(n), LEECH));
+        while schedule.poll(now, &mut rng).is_some() {}
+        now += SECOND * 2;
+        while schedule.poll(now, &mut rng).is_some() {
+            now += MAX_SPACING;
+        }
+        assert!(schedule.next_timeout().unwrap() > now);
+        schedule.renew(now);
+        let mut told = BTreeSet::new();
+        assert!(schedule.poll(now, &mut rng).is_some_and(|torrent| told.insert(torrent)));
+        assert_eq!(schedule.poll(now, &mut rng), None, "not all at once");
+        let end = now + MAX_SPACING * 100;
+        while now < end {
+            now += MAX_SPACING;
+            told.extend(schedule.poll(now, &mut rng));
+        }
+        assert_eq!(told.len(), 100);
     }
 }

@@ -38,6 +38,11 @@ impl External {
         self.decided.replace(ip) != Some(ip)
     }
 
+    /// We are somewhere else: nothing is known any more.
+    pub fn forget(&mut self) {
+        *self = Self::new(None);
+    }
+
     /// `voter` says that we are at `ip`. Gives our address if that changed it.
     pub fn vote(&mut self, voter: SocketAddr, ip: IpAddr) -> Option<IpAddr> {
         if ip.is_ipv4() != voter.is_ipv4() || ip.is_unspecified() || ip.is_multicast() {

@@ -7,6 +7,7 @@
 use crate::config::AddTorrent;
 use crate::discovery::Found;
 use crate::greet::Incoming;
+use crate::network::Move;
 use crate::torrent::TorrentShared;
 use crate::trackers::{TrackerEdit, TrackerEditError, TrackerInfo};
 use samara_disk::{PieceOutcome, ReadBlock, StorageError};
@@ -37,6 +38,8 @@ pub(crate) enum ShardCommand {
     Outside(Option<IpAddr>),
     /// What the session is bound to is away, for this reason; or it is there, perhaps with other addresses.
     Network(Option<Arc<str>>),
+    /// We are at other addresses than before.
+    Moved(Arc<Move>),
     /// Other addresses are blocked than before.
     FilterChanged,
     /// Stop all torrents and end.

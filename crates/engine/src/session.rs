@@ -130,10 +130,11 @@ impl Session {
         }
     }
 
-    /// By which the session names itself to peers and trackers.
+    /// By which the session names itself to peers and trackers. Where an address of ours has gone away, peers are told another one
+    /// from then on: some of them still hold the old connection, and would refuse us as the same peer.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
-        self.0.shared.peer_id
+        self.0.shared.peer_id()
     }
 
     /// Access to the DHT, if the session takes part in it.

@@ -10,8 +10,10 @@ use crate::limits;
 use crate::listen::{self, Listeners};
 use crate::mapping::{self, Mappers};
 use crate::network;
+use crate::network::Move;
 use crate::peer::{MAX_AHEAD, STAGING};
 use crate::resolve;
+use crate::session::random_peer_id;
 use crate::shared::Shared;
 use crate::shell::TorrentShell;
 use crate::timers::{self, Timers};
@@ -186,6 +188,11 @@ fn handle(env: &Rc<ShardEnv>, command: ShardCommand) {
         }
         ShardCommand::Outside(ip) => env.each(|shell| shell.handle_outside(ip)),
         ShardCommand::Network(lost) => env.each(|shell| shell.handle_network(lost.clone())),
+        ShardCommand::Moved(moved) => {
+            // Connections to trackers, and what they know us by there, are those of the old address.
+            env.trackers.take();
+            env.each(|shell| shell.handle_moved(&moved));
+        }
         ShardCommand::FilterChanged => env.each(|shell| shell.leave_blocked()),
         ShardCommand::Shutdown(done) => {
             tokio::task::spawn_local(stop_all(Rc::clone(env), done));
@@ -221,6 +228,23 @@ impl ShardEnv {
     /// The time now.
     pub(crate) fn now(&self) -> Instant {
         self.shared.clock.now()
+    }
+
+    /// Tells all shards, and what finds peers, that we are at other addresses than before.
+    pub(crate) fn tell_moved(&self, moved: Move) {
+        tracing::info!(gone = ?moved.gone, announce = moved.announce, "our addresses have changed");
+        if moved.announce {
+            self.shared.discovery.moved();
+        }
+        if !moved.gone.is_empty() {
+            // Peers may go on believing in the connections that are lost, and would take us for a second one of the same name.
+            self.shared.set_peer_id(random_peer_id());
+        }
+        let moved = Arc::new(moved);
+        for shard in &self.shared.shards {
+            // Fails only at the end.
+            let _ = shard.send(ShardCommand::Moved(Arc::clone(&moved)));
+        }
     }
 
     fn each(&self, tell: impl Fn(&Rc<TorrentShell>)) {

@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) doors: Arc<Doors>,
     /// Nodes in the tables of the DHT.
     pub(crate) dht_nodes: AtomicU32,
-    pub(crate) peer_id: PeerId,
+    peer_id: Mutex<PeerId>,
     /// Announce key (BEP 7).
     pub(crate) key: u32,
     pub(crate) network: Network,
@@ -132,7 +132,7 @@ impl Shared {
             discovery,
             doors: Arc::default(),
             dht_nodes: AtomicU32::new(0),
-            peer_id,
+            peer_id: Mutex::new(peer_id),
             key,
             network,
             carrier: carries.then(Arc::default),
@@ -233,6 +233,16 @@ impl Shared {
     /// Nodes of the DHT that are known, if we take part in it.
     pub(crate) fn dht_nodes(&self) -> Option<u32> {
         self.config.dht.as_ref().map(|_| self.dht_nodes.load(Ordering::Relaxed))
+    }
+
+    /// By which we name ourselves to peers.
+    pub(crate) fn peer_id(&self) -> PeerId {
+        *self.peer_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on we name ourselves to peers by `id`.
+    pub(crate) fn set_peer_id(&self, id: PeerId) {
+        *self.peer_id.lock().unwrap_or_else(PoisonError::into_inner) = id;
     }
 
     /// The port listened on.

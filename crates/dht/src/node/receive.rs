@@ -142,6 +142,13 @@ impl Dht {
         }
     }
 
+    /// We are at another address than before: what others said of it holds no more, and what we announced is announced again, at
+    /// the usual distance.
+    pub fn handle_moved(&mut self, now: Instant) {
+        self.external.forget();
+        self.announces.renew(now);
+    }
+
     fn on_told_address(&mut self, now: Instant, voter: SocketAddr, ip: IpAddr, out: &mut Outbox) {
         if let Some(ip) = self.external.vote(voter, ip) {
             self.on_external_ip(now, ip, out);

@@ -395,6 +395,12 @@ impl State {
             }
             FinderCommand::Node(addr) => self.try_endpoints(now, &[addr]),
             FinderCommand::Outside(ip) => self.on_outside(now, ip),
+            FinderCommand::Moved => {
+                for index in 0..self.nodes.len() {
+                    self.act(index, None, |dht, _| dht.handle_moved(now));
+                }
+                self.on_return(now);
+            }
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) enum FinderCommand {
     Node(SocketAddr),
     /// How peers outside reach us has changed: our address there, if it is known.
     Outside(Option<IpAddr>),
+    /// We are at another address than before.
+    Moved,
 }
 
 /// Peers that were found.
@@ -164,6 +166,11 @@ impl Discovery {
     /// How peers outside reach us has changed.
     pub(crate) fn outside(&self, ip: Option<IpAddr>) {
         self.tell(&FinderCommand::Outside(ip));
+    }
+
+    /// We are at another address than before.
+    pub(crate) fn moved(&self) {
+        self.tell(&FinderCommand::Moved);
     }
 
     /// A finder found peers of `hash`.

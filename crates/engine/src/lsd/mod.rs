@@ -118,7 +118,9 @@ impl Local {
                 self.hearing.forget(&hash);
             }
             FinderCommand::Withdraw(hash) => self.schedule.withdraw(now, &hash),
-            FinderCommand::Names(_) | FinderCommand::Node(_) | FinderCommand::Outside(_) => {}
+            FinderCommand::Names(_) | FinderCommand::Node(_) => {}
+            // Our places on the local network are watched besides.
+            FinderCommand::Outside(_) | FinderCommand::Moved => {}
         }
     }
 

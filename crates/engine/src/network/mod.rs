@@ -8,6 +8,7 @@
 //! | `association` | a relay for datagrams there |
 //! | `routes` | the gateways |
 //! | `alarm` | tells that something has changed, where the system does |
+//! | `moves` | whether we are where we were |
 //! | `watch` | looks again and again, and tells who wants to know |
 //!
 //! **Failing closed.** Whoever opens a socket asks the [`Binding`] from where. If the session is bound and there is no address
@@ -24,6 +25,7 @@ mod alarm;
 mod association;
 mod bind;
 mod binding;
+mod moves;
 mod proxy;
 mod routes;
 mod watch;
@@ -31,10 +33,9 @@ mod watch;
 pub(crate) use association::Association;
 pub use bind::{Bind, BindError, Egress};
 pub(crate) use binding::{Binding, Source, connect_tcp};
+pub(crate) use moves::Move;
 pub(crate) use proxy::{Proxy, ProxyError};
-#[cfg(test)]
-pub(crate) use routes::Gateway;
-pub(crate) use routes::guess;
+pub(crate) use routes::{Gateway, guess};
 pub(crate) use watch::{Network, Situation, Subnet, run};
 
 #[cfg(test)]

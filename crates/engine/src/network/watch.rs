@@ -2,6 +2,7 @@
 
 use super::alarm::Alarm;
 use super::binding::Binding;
+use super::moves::Moves;
 use super::proxy::Proxy;
 use super::routes::{self, Gateway};
 use super::{Bind, Egress};
@@ -146,13 +147,24 @@ pub(crate) async fn run(env: Rc<ShardEnv>) {
     if let Err(error) = &alarm {
         tracing::debug!(%error, "the system does not tell of changes of the network");
     }
+    let mut moves = Moves::default();
     loop {
         network.look().await;
+        let moved = moves.look(env.now(), &network.situation.borrow());
+        // Who is bound to an interface begins anew there: see [`crate::listen`].
+        if let Some(moved) = moved.filter(|_| !network.is_at_interface()) {
+            env.tell_moved(moved);
+        }
+        let due = moves.next_timeout().map(|at| env.shared.clock.to_tokio(at));
+        let at_latest = |pause| {
+            let then = tokio::time::Instant::now() + pause;
+            due.map_or(then, |due| due.min(then))
+        };
         let Ok(bell) = &mut alarm else {
-            tokio::time::sleep(LOOK_INTERVAL.1).await;
+            tokio::time::sleep_until(at_latest(LOOK_INTERVAL.1)).await;
             continue;
         };
-        match tokio::time::timeout(LOOK_INTERVAL.0, bell.rings()).await {
+        match tokio::time::timeout_at(at_latest(LOOK_INTERVAL.0), bell.rings()).await {
             Ok(Ok(())) => tokio::time::sleep(SETTLE).await,
             Ok(Err(error)) => alarm = Err(error),
             Err(_) => {}

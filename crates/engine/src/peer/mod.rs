@@ -21,7 +21,7 @@ use samara_swarm::PeerKey;
 use samara_wire::id::BlockRef;
 use samara_wire::peer::message::Message;
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::sync::Notify;
 
 /// A connection whose handshake is done and which the core has admitted.
@@ -92,6 +92,11 @@ impl Peer {
     /// Marks it as to be flushed; true if it was not yet.
     pub(crate) fn mark_dirty(&self) -> bool {
         !self.dirty.replace(true)
+    }
+
+    /// Our own address on this connection.
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
+        self.stream.local_ip()
     }
 
     /// Has the task end and the connection close.

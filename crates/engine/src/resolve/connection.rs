@@ -93,13 +93,13 @@ impl Connection {
     async fn converse(&mut self) -> io::Result<()> {
         let shared = &self.env.shared;
         let reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0]);
-        let ours = Handshake { reserved, info_hash: self.hash, peer_id: shared.peer_id };
+        let ours = Handshake { reserved, info_hash: self.hash, peer_id: shared.peer_id() };
         let Met { stream, theirs, place: _place } =
             match std::mem::replace(&mut self.way, Way::Dial) {
                 Way::Dial => self.dial(&ours).await?,
                 Way::Accept(incoming) => accept(*incoming, &ours).await?,
             };
-        if theirs.peer_id == shared.peer_id {
+        if theirs.peer_id == shared.peer_id() {
             return Err(io::Error::other("it is ourselves"));
         }
         self.say(Said::Connected(theirs.peer_id, theirs.info_hash)).await;

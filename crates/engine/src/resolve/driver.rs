@@ -90,7 +90,7 @@ impl Driver {
         let now = env.now();
         let announcing = AnnouncerConfig {
             info_hash: magnet.hashes.wire(),
-            peer_id: shared.peer_id,
+            peer_id: shared.peer_id(),
             port: shared.outer_port(),
             key: shared.key,
             private: false,

@@ -268,7 +268,7 @@ impl Links {
         let twin = twin.map(|(key, link)| (*key, link.incoming));
         if let Some((twin, twin_incoming)) = twin {
             // As torrents have it, so that both ends come to the same answer.
-            let we_are_smaller = self.env.shared.peer_id < peer_id;
+            let we_are_smaller = self.env.shared.peer_id() < peer_id;
             let older_stays = twin_incoming == incoming || twin_incoming != we_are_smaller;
             self.close(now, if older_stays { key } else { twin });
             if older_stays {

@@ -158,7 +158,7 @@ impl TorrentShell {
     }
 
     pub(crate) fn handshake(&self, hash: WireHash) -> Handshake {
-        let mut ours = our_handshake(hash, self.env.shared.peer_id);
+        let mut ours = our_handshake(hash, self.env.shared.peer_id());
         let private = self.shared.metainfo.info.is_private();
         if !private && self.env.shared.dht_port().is_some() {
             ours.reserved = ours.reserved.with_dht();

@@ -226,7 +226,7 @@ impl TorrentShell {
         let metainfo = &self.shared.metainfo;
         TorrentConfig {
             seed: crate::tracker::unguessable(),
-            peer_id: shared.peer_id,
+            peer_id: shared.peer_id(),
             key: shared.key,
             listen_port: shared.port(),
             outer_port: Some(shared.outer_port()),

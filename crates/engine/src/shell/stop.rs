@@ -2,7 +2,8 @@
 
 use super::life::Life;
 use super::start::job;
-use super::{Live, TorrentShell};
+use super::{Live, Peer, TorrentShell};
+use crate::network::Move;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +44,31 @@ impl TorrentShell {
             }
         }
         self.publish_now();
+    }
+
+    /// We are at other addresses than before: connections that began at one that is gone lead nowhere, and who knows us by it is
+    /// to know us by another.
+    pub(crate) fn handle_moved(self: &Rc<Self>, moved: &Move) {
+        if self.life.borrow().offline.is_some() || self.life.borrow().stopping {
+            return;
+        }
+        self.with_live(|live, now| {
+            let lost =
+                |peer: &&Rc<Peer>| peer.local_ip().is_some_and(|ip| moved.gone.contains(&ip));
+            let lost: Vec<_> = live.peers.iter().flatten().filter(lost).cloned().collect();
+            if !lost.is_empty() {
+                tracing::debug!(peers = lost.len(), "their connections went with our address");
+            }
+            for peer in lost {
+                peer.close();
+                live.take_peer(peer.key);
+                live.core.handle_disconnected(now, peer.key, &mut live.out);
+            }
+            live.core.set_peer_id(self.env.shared.peer_id());
+            if moved.announce && !self.life.borrow().paused {
+                live.core.handle_moved(now, &mut live.out);
+            }
+        });
     }
 
     /// How peers outside reach us has changed; `ip` is our address there, if it is known.

@@ -10,6 +10,7 @@ use crate::utp::UtpStream;
 use samara_wire::mse::Session;
 use sealed::Sealed;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -107,6 +108,14 @@ impl PeerStream {
     /// Whether uTP carries it.
     pub(crate) const fn is_utp(&self) -> bool {
         matches!(self.carrier, Carrier::Utp(_))
+    }
+
+    /// Our own address on it, if that is known.
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
+        match &self.carrier {
+            Carrier::Tcp(stream) => stream.local_addr().ok().map(|addr| addr.ip().to_canonical()),
+            Carrier::Utp(stream) => stream.local_ip(),
+        }
     }
 
     /// Takes the stream from the event loop.

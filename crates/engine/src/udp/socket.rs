@@ -9,7 +9,7 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use samara_wire::proxy::{Target, udp as proxied};
 use socket2::{Domain, Protocol, SockRef, Type};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::Interest;
 
@@ -90,6 +90,18 @@ impl Socket {
         let fit =
             |own: (u16, u16), header: u16| (own.0.min(way.0 - header), own.1.min(way.1 - header));
         [fit(v4, RELAY_HEADERS.0), fit(v6, RELAY_HEADERS.1)]
+    }
+
+    /// From which of our addresses datagrams go to `to` as things stand; `None` if that cannot be told.
+    pub(crate) fn local_ip(&self, to: SocketAddr) -> Option<IpAddr> {
+        let own = self.io.local_addr().ok()?.ip();
+        if !own.is_unspecified() {
+            return Some(own);
+        }
+        // Connecting a socket sends nothing; it has the system look where the way begins.
+        let probe = UdpSocket::bind((own, 0)).ok()?;
+        probe.connect(to).ok()?;
+        Some(probe.local_addr().ok()?.ip())
     }
 
     /// Tells when there is something to read, or room to write.

@@ -7,7 +7,7 @@ use samara_utp::{ConnectionKey, Endpoint, Event, Outbox, UtpConfig};
 use samara_wire::time::Instant;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::slice::Chunks;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::Interest;
@@ -81,6 +81,11 @@ impl Hub {
     /// Whether it takes packets for the family of `v4`.
     pub(super) fn carries(&self, v4: bool) -> bool {
         self.socket.carries(v4)
+    }
+
+    /// From which of our addresses packets go to `addr`.
+    pub(super) fn local_ip(&self, addr: SocketAddr) -> Option<IpAddr> {
+        self.socket.local_ip(addr)
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -158,7 +163,7 @@ impl Hub {
         }
         drop(inner);
         for (key, signals, addr) in arrived {
-            let stream = super::UtpStream::new(Arc::clone(self), key, signals);
+            let stream = super::UtpStream::new(Arc::clone(self), key, signals, addr);
             // Fails only at the end of the session. The stream is dropped then, with no lock held, and so closed.
             let _ = self.accepted.send(Arrival { stream, addr });
         }

@@ -3,7 +3,7 @@
 use super::hub::{Hub, Signals};
 use samara_utp::{ConnectionKey, StreamError};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A connection; closed when dropped: what was written still goes out. It belongs to no thread.
@@ -11,17 +11,31 @@ pub(crate) struct UtpStream {
     hub: Arc<Hub>,
     key: ConnectionKey,
     signals: Arc<Signals>,
+    /// Our own address when it began.
+    local: Option<IpAddr>,
 }
 
 impl UtpStream {
-    pub(super) const fn new(hub: Arc<Hub>, key: ConnectionKey, signals: Arc<Signals>) -> Self {
-        Self { hub, key, signals }
+    /// With `addr`.
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        key: ConnectionKey,
+        signals: Arc<Signals>,
+        addr: SocketAddr,
+    ) -> Self {
+        let local = hub.local_ip(addr);
+        Self { hub, key, signals, local }
+    }
+
+    /// Our own address when the connection began, if that is known.
+    pub(crate) const fn local_ip(&self) -> Option<IpAddr> {
+        self.local
     }
 
     /// Asks `addr` for a connection.
     pub(super) fn dial(hub: &Arc<Hub>, addr: SocketAddr) -> io::Result<Self> {
         let (key, signals) = hub.open(addr)?;
-        Ok(Self { hub: Arc::clone(hub), key, signals })
+        Ok(Self::new(Arc::clone(hub), key, signals, addr))
     }
 
     /// Waits until it is open.

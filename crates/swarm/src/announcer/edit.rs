@@ -58,6 +58,17 @@ impl Announcer {
         }
     }
 
+    /// We are at another address than before: trackers know us by one where nobody is. Those in use are asked now, whatever they
+    /// said of when to come again; what is under way is awaited no more, for its answer would go to the old address.
+    pub fn moved(&mut self, now: Instant) {
+        if self.phase == Phase::Running {
+            for tracker in self.trackers.iter_mut().filter(|tracker| !tracker.leaving) {
+                tracker.on_moved(now);
+            }
+            self.next = self.plan();
+        }
+    }
+
     /// Those in use, without those on their way out.
     pub(super) fn used(&self) -> &[Tracker] {
         &self.trackers[..self.trackers.partition_point(|tracker| !tracker.leaving)]

@@ -166,6 +166,19 @@ impl Tracker {
         self.earliest_at = self.earliest_at.min(at);
     }
 
+    /// We are at another address than before. Whoever never heard of us, or failed too often to be asked yet, is asked too: it may
+    /// have been our network that failed.
+    pub(super) fn on_moved(&mut self, now: Instant) {
+        match self.pending.map(|pending| pending.event) {
+            Some(AnnounceEvent::Stopped) => return,
+            Some(AnnounceEvent::Started) => self.started = None,
+            Some(AnnounceEvent::Completed | AnnounceEvent::Periodic) | None => {}
+        }
+        self.pending = None;
+        self.failures = 0;
+        (self.regular_at, self.earliest_at, self.floor_at) = (now, now, now);
+    }
+
     /// `pending` is sent now.
     pub(super) fn on_announced(&mut self, pending: Pending, counters: &Counters) {
         match pending.event {

@@ -259,6 +259,15 @@ impl PeerList {
         self.vacate(addr.ip());
     }
 
+    /// Addresses that failed may be dialled again, as if they never had: it was perhaps our own network that failed.
+    pub fn retry_all(&mut self, now: Instant) {
+        let idle = |(addr, entry): (&SocketAddr, &Entry)| entry.is_idle().then_some(*addr);
+        let addrs: Vec<SocketAddr> = self.entries.iter().filter_map(idle).collect();
+        for addr in addrs {
+            self.edit(now, addr, |entry| (entry.failures, entry.ready_at) = (0, now));
+        }
+    }
+
     /// A connected peer said whether it only uploads (BEP 21), or turned out to have everything.
     pub fn set_upload_only(&mut self, now: Instant, addr: SocketAddr, upload_only: bool) {
         if let Some(&Some(link)) = self.connections.get(&normal(addr)) {

@@ -133,6 +133,26 @@ fn failures_back_off_to_half_an_hour() {
 }
 
 #[test]
+fn when_our_own_network_failed_nobody_is_blamed() {
+    let mut l = list(10, 9);
+    for n in 0..3 {
+        l.add(t(0), nth(n), Tracker);
+    }
+    assert_eq!(l.next_to_dial(t(0), 9).len(), 3);
+    l.on_connected(t(0), nth(0), true);
+    (1..3).for_each(|n| l.on_failed(t(0), nth(n)));
+    assert_eq!(l.next_to_dial(t(1), 9), []);
+    l.retry_all(t(1));
+    let mut again = l.next_to_dial(t(1), 9);
+    again.sort();
+    let mut failed = vec![nth(1), nth(2)];
+    failed.sort();
+    assert_eq!(again, failed, "and who is connected is left alone");
+    l.on_failed(t(1), nth(1));
+    assert!((15..19).contains(&(l.next_ready(t(1)).unwrap() - t(1)).as_secs()), "as at first");
+}
+
+#[test]
 fn a_seed_does_not_dial_seeds() {
     let mut l = list(10, 9);
     l.add(t(0), nth(0), Tracker);

@@ -1,5 +1,6 @@
 //! Trackers and the addresses they name.
 
+use super::external::External;
 use super::{PeerSource, Torrent};
 use crate::announcer::{Counters, TrackerStatus};
 use crate::outbox::{AnnounceId, Effect, Event, Outbox};
@@ -8,6 +9,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use samara_wire::id::PeerId;
 use samara_wire::time::Instant;
 use samara_wire::tracker::http::Retry;
 use samara_wire::tracker::{AnnounceEvent, AnnounceResponse};
@@ -124,6 +126,21 @@ impl Torrent {
             self.announcer.set_port(port);
             self.handle_announce_now(now, out);
         }
+    }
+
+    /// Peers know us by `id` from now on; trackers go on knowing us by the one they were told.
+    pub fn set_peer_id(&mut self, id: PeerId) {
+        self.config.peer_id = id;
+    }
+
+    /// We are at another address than before: trackers shall know us by it, what was said of the old one holds no more, and who
+    /// could not be reached from there may be reached from here.
+    pub fn handle_moved(&mut self, now: Instant, out: &mut Outbox) {
+        self.external = External::default();
+        self.peer_list.retry_all(now);
+        self.announcer.moved(now);
+        self.drive_announcer(now, out);
+        self.drive_dialling(now, out);
     }
 
     /// Sends the announces that are due.

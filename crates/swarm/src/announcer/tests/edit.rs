@@ -167,3 +167,31 @@ fn an_announce_out_of_turn_keeps_to_what_the_tracker_allows() {
     run.announcer.announce_now(run.now);
     assert_eq!(run.announcer.next_timeout(), None);
 }
+
+#[test]
+fn who_has_moved_is_announced_at_once_wherever_it_is_known() {
+    let mut run = Run::new(&[&["http://a"], &["http://b"], &["http://c"]]);
+    let all = run.pull();
+    run.answer(&all[0], 1_800);
+    run.fail(&all[1]);
+    // The answer of the third goes to where we were.
+    let lost = all[2].clone();
+    run.wait(1);
+    run.announcer.moved(run.now);
+    let again = run.pull();
+    let event_of = |url: &str| again.iter().find(|a| a.url == url).map(|a| a.request.event);
+    let expected = [Some(Periodic), Some(Started), Some(Started)];
+    assert_eq!([&all[0], &all[1], &all[2]].map(|a| event_of(&a.url)), expected);
+    let late = AnnounceResponse::default();
+    assert_eq!(run.announcer.on_response(run.now, lost.id, &late), None);
+    for announce in &again {
+        run.answer(announce, 1_800);
+    }
+    assert!(run.skip_to_next() >= 1_800, "once is enough");
+    run.announcer.stop();
+    let stops = run.pull();
+    run.announcer.moved(run.now);
+    assert!(run.pull().is_empty(), "who goes does not come back");
+    stops.iter().for_each(|stop| run.answer(stop, 0));
+    assert!(run.announcer.is_stopped());
+}

@@ -213,3 +213,23 @@ fn a_tracker_tells_our_address_over_either_family() {
     (0..9).for_each(|n| sees_us_at(&mut t, n, [9, 9, 9, 9]));
     assert!(!is_dialled(&mut t, [203, 0, 113, 9]) && is_dialled(&mut t, [9, 9, 9, 9]));
 }
+
+#[test]
+fn who_has_moved_is_announced_and_dials_again() {
+    let (mut t, started) = leech(&["http://a"]);
+    let effects = answers(&mut t, &started[0]);
+    let peer = SocketAddr::from(([80, 2, 0, 1], 6881));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Dial(addr) if *addr == peer)));
+    t.torrent.handle_dial_failed(t.now, peer, &mut t.out);
+    t.effects();
+    let other = PeerId([8; 20]);
+    t.torrent.set_peer_id(other);
+    t.torrent.handle_moved(t.now, &mut t.out);
+    let effects = t.effects();
+    assert!(effects.iter().any(|e| matches!(e, Effect::Dial(addr) if *addr == peer)));
+    let told = announces(&effects);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].request.event, AnnounceEvent::Periodic);
+    assert_ne!(told[0].request.peer_id, other, "the tracker knows us by the old one");
+    t.torrent.check_invariants();
+}

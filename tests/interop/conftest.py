@@ -1,5 +1,6 @@
 """The suite's ground: the namespace it runs in, a laboratory for each test, and the payloads."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from peers import clients, net
 from peers.opentracker import Opentracker
 from peers.process import Process
 from peers.samara import Samara
+from test_link import FIGURES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -22,11 +24,41 @@ def pytest_configure(config):
     if capture:
         capture.suspend_global_capture(in_=True)  # give back the real stdout, stderr and stdin before the process is replaced
     try:
-        net.enter_namespace()
+        if hasattr(config, "workerinput"):
+            net.leave_for_own_network()
+        else:
+            net.enter_namespace()
     except net.NoNamespace as trouble:
         raise pytest.UsageError(str(trouble)) from None
     if capture:
         capture.resume_global_capture()
+    config.addinivalue_line("markers", "alone: measures, so nothing else may run meanwhile")
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = session.config.stash.get(FIGURES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    node.config.stash.setdefault(FIGURES, []).extend(getattr(node, "workeroutput", {}).get("figures", []))
+
+
+@pytest.fixture(autouse=True)
+def turn(request, tmp_path_factory):
+    """With several workers (`-n`): a test that is marked `alone` has the machine to itself."""
+    if not hasattr(request.config, "workerinput"):
+        yield
+        return
+    shared = tmp_path_factory.getbasetemp().parent
+    alone = request.node.get_closest_marker("alone") is not None
+    # Who wants to be alone holds the door until everybody else has left.
+    with open(shared / "door.lock", "w") as door, open(shared / "room.lock", "w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
 
 
 class Lab:
@@ -146,8 +178,6 @@ def reference_clients():
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    from test_link import FIGURES
-
     if figures := config.stash.get(FIGURES, []):
         terminalreporter.section("figures")
         for name, line in figures:

@@ -51,6 +51,7 @@ def check(request, rate, shares):
     assert max(shares) < 1.15 * min(shares)
 
 
+@pytest.mark.alone
 def test_a_download_keeps_its_limit_and_seeds_have_equal_shares(request, lab, samara, content):
     torrent = content.torrent(lab.private("t.torrent"))
     seeds = [ALONE.seed(lab, torrent, content.root) for _ in range(PEERS)]
@@ -61,6 +62,7 @@ def test_a_download_keeps_its_limit_and_seeds_have_equal_shares(request, lab, sa
     check(request, *measure(download, "done", seeds, "up"))
 
 
+@pytest.mark.alone
 def test_an_upload_keeps_its_limit_and_leeches_have_equal_shares(request, lab, samara, content):
     torrent = content.torrent(lab.private("t.torrent"))
     seed = samara.with_options("--limit-up", f"{RATE}", "--limit-local").seed(lab, torrent, content.root)

@@ -22,6 +22,7 @@ def report(request, **figures):
 
 
 FIGURES = pytest.StashKey()
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")

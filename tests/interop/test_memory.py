@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 import payload as payloads
 from peers.clients import Libtorrent
 from peers.process import PeakMemory
@@ -10,6 +12,7 @@ from test_link import report
 MIB, GIB = 1 << 20, 1 << 30
 
 
+@pytest.mark.alone
 def test_memory_stays_far_below_the_file(request, lab, samara):
     size = int(float(os.environ.get("INTEROP_LARGE_GIB", "1")) * GIB)
     content = payloads.sparse(lab.folder("payload"), size)

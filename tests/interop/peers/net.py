@@ -5,6 +5,7 @@ the world or meet another program's port. So the suite runs itself again inside 
 stays inside, tmpfs mounts vanish, and no child outlives the run.
 """
 
+import ctypes
 import itertools
 import os
 import shutil
@@ -55,6 +56,16 @@ def enter_namespace():
     os.environ[INSIDE] = "1"
     command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
     os.execvp(unshare[0], [*unshare, "sh", "-c", _ENTER, ADDRESS, DEVICE6, MULTICAST6, *command])
+
+
+def leave_for_own_network():
+    """Gives this worker, which runs its tests in its first thread, a network and mounts of its own inside the suite's."""
+    new_mounts, new_network = 0x00020000, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(new_mounts | new_network) != 0:
+        raise NoNamespace(f"unshare: {os.strerror(ctypes.get_errno())}")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["sh", "-c", _ENTER, ADDRESS, DEVICE6, MULTICAST6, "true"], check=True)
 
 
 _hosts = itertools.count(2)

@@ -148,6 +148,12 @@ impl World {
             peer.supports = id != 0;
         }
         let punches = matches!(&message, Message::Extended { id: OURS, .. });
+        if let Message::Extended { id: OURS, payload } = &message
+            && let Ok(HolepunchMessage::Error(addr, _)) = HolepunchMessage::parse(payload)
+        {
+            // Whoever was asked cannot help: somebody else may be asked at once.
+            self.asked.remove(&addr);
+        }
         self.torrent.handle_message(self.now, key, message, &mut self.out);
         self.look(Some((key, punches)));
     }

@@ -154,15 +154,19 @@ impl Holepunch {
         }
     }
 
-    /// The peer cannot help, with `addr` or, if there is none, with anybody.
-    pub(super) fn forget_introducer(&mut self, key: PeerKey, addr: Option<SocketAddr>) {
-        let Some(known) = &mut self.0 else { return };
+    /// The peer cannot help, with `addr` or, if there is none, with anybody. Whether it was one that might have.
+    pub(super) fn forget_introducer(&mut self, key: PeerKey, addr: Option<SocketAddr>) -> bool {
+        let Some(known) = &mut self.0 else { return false };
+        let mut knew = false;
         known.introducers.retain(|introduced, known| {
             if addr.is_none_or(|addr| addr == *introduced) {
+                let before = known.len();
                 known.retain(|by| *by != key);
+                knew |= known.len() < before;
             }
             !known.is_empty()
         });
+        knew
     }
 }
 
@@ -286,12 +290,13 @@ impl Torrent {
             HolepunchMessage::Rendezvous(addr) => self.bring_together(now, key, addr, out),
             HolepunchMessage::Connect(addr) if stranger && is_local(addr.ip()) => {}
             HolepunchMessage::Connect(addr) => self.punch(addr, out),
-            // Somebody else who told of it may know it still.
+            // Somebody else who told of it may know it still. Who never told of it has no say in whom we ask.
             HolepunchMessage::Error(addr, _) => {
-                self.holepunch.forget_introducer(key, Some(addr));
-                self.holepunch.known().asked.remove(&addr);
-                if self.dialling.contains(&addr) {
-                    self.ask_rendezvous(now, addr, out);
+                if self.holepunch.forget_introducer(key, Some(addr)) {
+                    self.holepunch.known().asked.remove(&addr);
+                    if self.dialling.contains(&addr) {
+                        self.ask_rendezvous(now, addr, out);
+                    }
                 }
             }
         }
@@ -395,9 +400,10 @@ mod tests {
         assert!(holepunch.is_unreachable(addr(1999)) && !holepunch.is_unreachable(addr(1)));
         holepunch.note_dial(addr(1999), true);
         assert!(!holepunch.is_unreachable(addr(1999)));
-        holepunch.forget_introducer(key(0), Some(addr(1)));
+        assert!(holepunch.forget_introducer(key(0), Some(addr(1))));
+        assert!(!holepunch.forget_introducer(key(0), Some(addr(1))), "it is no more");
         assert_eq!(holepunch.known().introducers[&addr(1)], [key(1), key(2)]);
-        (0..3).for_each(|by| holepunch.forget_introducer(key(by), None));
+        assert!((0..3).all(|by| holepunch.forget_introducer(key(by), None)));
         assert!(holepunch.known().introducers.is_empty());
     }
 

@@ -43,6 +43,8 @@ pub struct DirStorage {
     aside: RwLock<Option<Aside>>,
     /// Directories with entries that are not durable yet, by path below the root.
     unsynced: Mutex<BTreeSet<String>>,
+    /// Directories that were among those once. Entries that were there already may be of a run that was killed.
+    named: Mutex<BTreeSet<String>>,
     /// One of them is held while a file is written to, by the file's number. File systems let one writer at a time into
     /// a file; Linux has those who come meanwhile spin, which took a sixth of the CPU time of a download.
     writers: [Mutex<()>; WRITERS],
@@ -66,9 +68,9 @@ impl DirStorage {
         pool: Arc<FilePool>,
         symlinks: bool,
     ) -> Self {
-        let (aside, unsynced) = (RwLock::default(), Mutex::default());
+        let (aside, unsynced, named) = (RwLock::default(), Mutex::default(), Mutex::default());
         let writers = Default::default();
-        Self { id, dir, aside_name, layout, pool, symlinks, aside, unsynced, writers }
+        Self { id, dir, aside_name, layout, pool, symlinks, aside, unsynced, named, writers }
     }
 
     fn entry(&self, file: FileIndex) -> io::Result<&LayoutFile> {
@@ -95,6 +97,15 @@ impl DirStorage {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has the names that lead to `path` made durable with the next [`Storage::sync_names`], if they never were.
+    fn name_once(&self, path: &str) {
+        let dirs = path.rsplit_once('/').map_or("", |(dirs, _)| dirs);
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.insert(dirs.to_owned()) {
+            self.unsynced().extend(above(path));
+        }
+    }
+
     /// The torrent's directory, kept open among the files.
     #[cfg(unix)]
     fn root(&self) -> io::Result<Arc<Root>> {
@@ -117,6 +128,18 @@ impl DirStorage {
         }
         let open = beneath::open(&*self.root()?, place.path, Access::Read)?;
         Ok(self.keep(place, open, false))
+    }
+
+    /// Some systems let only those flush a file who may write to it.
+    fn open_to_sync(&self, place: Place<'_>) -> io::Result<Arc<File>> {
+        if cfg!(unix) {
+            return self.open(place);
+        }
+        match beneath::open(&*self.root()?, place.path, Access::Write) {
+            Ok(open) => Ok(self.keep(place, open, true)),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => self.open(place),
+            Err(e) => Err(e),
+        }
     }
 
     fn open_for_write(&self, place: Place<'_>) -> io::Result<Arc<File>> {
@@ -226,12 +249,18 @@ impl Storage for DirStorage {
 
     fn sync(&self, file: FileIndex) -> io::Result<()> {
         let aside = self.aside()?;
-        self.open(self.place(&aside, file)?)?.sync_data()
+        let place = self.place(&aside, file)?;
+        let open = self.open_to_sync(place)?;
+        // Linux calls pages clean that it failed to write, and a check would find them right.
+        open.sync_data().inspect_err(|_| positional::forget_cached(&open))?;
+        self.name_once(place.path);
+        Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         let dirs = std::mem::take(&mut *self.unsynced());
-        let result = dirs.iter().try_for_each(|dir| match beneath::sync_dir(&*self.root()?, dir) {
+        let sync = |dir: &String| beneath::sync_dir(&*self.root()?, dir);
+        let result = dirs.iter().try_for_each(|dir| match sync(dir) {
             // Removed meanwhile, and with it what was to be kept.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -281,12 +310,28 @@ impl Storage for DirStorage {
         Ok(())
     }
 
+    fn has_data(&self, file: FileIndex, offset: u64, len: u64) -> io::Result<bool> {
+        let aside = self.aside()?;
+        let place = self.place(&aside, file)?;
+        match self.open(place) {
+            Ok(open) => positional::has_data(&open, place.base + offset, len),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     fn delete(&self, file: FileIndex) -> io::Result<()> {
-        self.remove(self.own_place(file)?)
+        let place = self.own_place(file)?;
+        self.remove(place)?;
+        self.unsynced().extend(above(place.path));
+        Ok(())
     }
 
     fn delete_leftovers(&self) -> io::Result<()> {
-        self.remove(self.place_aside(FileIndex(0))?)
+        let place = self.place_aside(FileIndex(0))?;
+        self.remove(place)?;
+        self.unsynced().extend(above(place.path));
+        Ok(())
     }
 
     fn try_read_at(&self, file: FileIndex, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> usize {
@@ -316,6 +361,14 @@ impl Storage for DirStorage {
         path.extend(self.layout.files().get(file.as_usize()).iter().flat_map(|f| f.path.iter()));
         path.display().to_string()
     }
+}
+
+/// The directories above `path`, by path below the root, and the root.
+fn above(path: &str) -> impl Iterator<Item = String> {
+    std::iter::successors(Some(path), |p| p.rsplit_once('/').map(|(dir, _)| dir))
+        .skip(1)
+        .chain([""])
+        .map(str::to_owned)
 }
 
 impl Drop for DirStorage {

@@ -207,7 +207,18 @@ impl State {
         self.change(Change::Write { inode, offset, bytes, mtime });
     }
 
-    /// Of a file, some pages that are not durable are lost, and seen to be.
+    /// Whether this sync is the one that fails; those that have nothing to do do not count.
+    fn is_to_fail(&mut self, inode: u64) -> bool {
+        let durable = self.durable.get(&inode).map_or(&[][..], Vec::as_slice);
+        if self.view.inodes[&inode].bytes == durable {
+            return false;
+        }
+        let left = self.until_failure.map(|left| left.saturating_sub(1));
+        self.until_failure = left.filter(|&left| left > 0);
+        left == Some(0)
+    }
+
+    /// Of a file, some pages that are not durable are lost, the first of them for certain, and seen to be.
     fn give_up(&mut self, inode: u64) {
         self.log.push(Event::SyncFailed { inode });
         if self.flaw == Some(Flaw::GivenUpKept) {
@@ -215,12 +226,14 @@ impl State {
         }
         let mut bytes = self.view.inodes[&inode].bytes.clone();
         let durable = self.durable.get(&inode).map_or(&[][..], Vec::as_slice);
+        let mut is_first = true;
         for (page, at) in bytes.chunks_mut(PAGE).zip((0..).step_by(PAGE)) {
-            if self.rng.below(2) == 0 {
-                page.fill(0);
-                let rest = durable.get(at..).unwrap_or(&[]);
-                let n = rest.len().min(page.len());
-                page[..n].copy_from_slice(&rest[..n]);
+            let rest = durable.get(at..).unwrap_or(&[]);
+            let mut before = rest[..rest.len().min(page.len())].to_vec();
+            before.resize(page.len(), 0);
+            if before != page && (is_first || self.rng.below(2) == 0) {
+                page.copy_from_slice(&before);
+                is_first = false;
             }
         }
         let mtime = self.view.inodes[&inode].mtime;
@@ -303,11 +316,7 @@ impl Storage for Handle {
         let mut state = self.enter()?;
         let inode = *state.view.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         let foreign = !self.written.lock().unwrap().contains(&inode);
-        if state.until_failure.as_mut().is_some_and(|left| {
-            *left = left.saturating_sub(1);
-            *left == 0
-        }) {
-            state.until_failure = None;
+        if state.is_to_fail(inode) {
             state.give_up(inode);
             let unnoticed = state.flaw == Some(Flaw::FailureUnnoticed);
             return if unnoticed { Ok(()) } else { Err(io::Error::other("the medium failed")) };

@@ -27,6 +27,7 @@ use samara_disk::Allocation;
 use samara_swarm::rng::Rng;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 use view::View;
 use world::{BUFFERS, Story, World};
 
@@ -184,27 +185,32 @@ async fn keeps_its_promises(story: Story, share: usize) {
 
 #[test]
 fn a_download_of_several_files() {
-    run(keeps_its_promises(Story::default(), 3));
+    run(keeps_its_promises(Story::default(), 4));
 }
 
 #[test]
 fn a_download_to_files_allocated_in_full() {
     let story = Story { allocation: Allocation::Full, ..Story::default() };
-    run(keeps_its_promises(story, 3));
+    run(keeps_its_promises(story, 4));
 }
 
 #[test]
 fn a_download_of_which_a_sync_fails() {
     let story = Story { failing_sync: Some(7), ..Story::default() };
-    run(keeps_its_promises(story, 3));
+    run(keeps_its_promises(story, 4));
+}
+
+#[test]
+fn a_download_that_is_killed_when_a_sync_has_failed() {
+    let story = Story { failing_sync: Some(5), killed_then: true, ..Story::default() };
+    run(keeps_its_promises(story, 4));
 }
 
 #[test]
 fn records_lag_behind_by_no_more_than_they_may() {
     run(async {
         let bytes = 300_000;
-        let story =
-            Story { bytes, interval: std::time::Duration::from_secs(3600), ..Story::default() };
+        let story = Story { bytes, interval: Duration::from_secs(3600), ..Story::default() };
         let world = lived(story).await;
         let records =
             |log: &[Event]| log.iter().filter(|e| matches!(e, Event::Recorded(_))).count();
@@ -244,7 +250,12 @@ const FALSE: &[&str] = &["FalseClaim", "Lost"];
 async fn assert_noticed(flaw: Flaw, broken: &[&str]) {
     let story = Story { flaw: Some(flaw), ..Story::default() };
     let fails = [Flaw::FailureUnnoticed, Flaw::GivenUpKept].contains(&flaw);
-    let story = Story { failing_sync: fails.then_some(7), ..story };
+    let mut story = Story { failing_sync: fails.then_some(7), ..story };
+    story.killed_then = flaw == Flaw::GivenUpKept;
+    if flaw == Flaw::FoundUnsynced {
+        // So that there is much in memory when it is killed.
+        story.interval = Duration::from_secs(3600);
+    }
     let world = lived(story).await;
     let seen = broken_by(&world, Case::default());
     assert!(broken.iter().any(|name| seen.contains_key(*name)), "{flaw:?} broke only {seen:?}");

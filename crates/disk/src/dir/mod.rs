@@ -376,3 +376,47 @@ impl Drop for DirStorage {
         self.pool.forget_all(self.id);
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use samara_wire::layout::PieceLayout;
+
+    fn storage(dir: &Path) -> DirStorage {
+        let path = FilePath::from_untrusted([&b"a"[..], b"b", b"file"]).unwrap();
+        let file = LayoutFile::new(path, 100, 0);
+        let layout = Layout::new(vec![file], PieceLayout::contiguous(100, 100));
+        let pool = Arc::new(FilePool::new(4));
+        DirStorage::new(1, dir.to_owned(), ".aside".into(), Arc::new(layout), pool, false)
+    }
+
+    #[test]
+    fn names_that_a_killed_run_left_are_made_durable_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = FileIndex(0);
+        storage(dir.path()).write_at(file, 0, &[IoSlice::new(b"x")]).unwrap();
+        // It was killed before it came to that.
+        let storage = storage(dir.path());
+        storage.write_at(file, 1, &[IoSlice::new(b"y")]).unwrap();
+        assert!(storage.unsynced().is_empty());
+        storage.sync(file).unwrap();
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(*storage.unsynced(), names(&["", "a", "a/b"]));
+        storage.sync_names().unwrap();
+        storage.sync(file).unwrap();
+        assert!(storage.unsynced().is_empty());
+        storage.delete(file).unwrap();
+        assert_eq!(*storage.unsynced(), names(&["", "a", "a/b"]));
+        storage.sync_names().unwrap();
+        assert!(storage.unsynced().is_empty() && !dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn nothing_to_delete_and_no_directory_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = storage(&dir.path().join("never made"));
+        storage.delete(FileIndex(0)).unwrap();
+        storage.delete_leftovers().unwrap();
+        storage.sync_names().unwrap();
+    }
+}

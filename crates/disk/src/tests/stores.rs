@@ -430,3 +430,16 @@ fn blocks_are_read_in_runs_up_to_the_first_byte_that_is_not_at_hand() {
     drop(read);
     assert_eq!(disk.pool().used_bytes(), 0, "every buffer came back");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pieces_that_are_holes_have_no_data() {
+    let sample = Sample::new(&[600_000, 200_000], 65_536, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    write_all(&sample, &disk, &store, &[7]);
+    let all = Bitfield::full(sample.piece_count());
+    let found = wait(|reply| store.with_data(all, reply)).unwrap();
+    assert_eq!(found.iter().collect::<Vec<_>>(), [PieceIndex(7)]);
+}

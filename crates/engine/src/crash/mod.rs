@@ -69,6 +69,16 @@ struct Tally {
 }
 
 impl Tally {
+    fn merge(&mut self, other: &Self) {
+        self.power_losses += other.power_losses;
+        self.kills += other.kills;
+        self.recorded += other.recorded;
+        self.set_aside += other.set_aside;
+        self.unchanged += other.unchanged;
+        self.claimed += other.claimed;
+        self.to_check += other.to_check;
+    }
+
     fn add(&mut self, verdict: Verdict) {
         self.recorded += usize::from(verdict.recorded);
         self.set_aside += usize::from(verdict.set_aside);
@@ -169,8 +179,7 @@ async fn keeps_its_promises(story: Story, share: usize) {
     let world = lived(story).await;
     let mut rng = Rng::new(seed());
     let count = images() / share;
-    let tally = try_images(&world, count * 3 / 4, &mut rng, Case::default(), complain);
-    println!("{story:?}: {} events\n  {tally:?}", world.disk.log().len());
+    let mut tally = try_images(&world, count * 3 / 4, &mut rng, Case::default(), complain);
     assert!(tally.recorded > count / 8 && tally.unchanged > 0 && tally.claimed > 0, "{tally:?}");
     let again = (count / 400).max(1);
     let log = world.disk.log();
@@ -179,8 +188,12 @@ async fn keeps_its_promises(story: Story, share: usize) {
         let view = PowerLoss::after(past).image(&mut rng);
         let next = world.on(disk::CrashDisk::holding(&view));
         next.finish().await;
-        try_images(&next, count / 4 / again, &mut rng, Case::default(), complain);
+        tally.merge(&try_images(&next, count / 4 / again, &mut rng, Case::default(), complain));
     }
+    println!(
+        "{story:?}: {} events, {again} sessions after a power failure\n  {tally:?}",
+        log.len()
+    );
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl DirStorage {
     /// Copies what was kept aside of `file`. Bytes that are all zero are as good as none.
     fn copy_back(&self, file: FileIndex) -> io::Result<()> {
         let (from, to) = (self.place_aside(file)?, self.own_place(file)?);
-        let (aside, mut own) = (self.open(from)?, None);
+        let (aside, mut own) = (self.open_place(from)?, None);
         let mut buf = vec![0; 1 << 16];
         for edge in self.edges(self.entry(file)?) {
             let mut at = edge.start;

@@ -13,7 +13,7 @@ use crate::storage::{Allocation, FileIdentity, Storage};
 use aside::Aside;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
-use samara_wire::metainfo::FilePath;
+use samara_wire::metainfo::{FilePath, Info};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -59,7 +59,19 @@ struct Place<'a> {
     base: u64,
 }
 
+/// Files kept open by a storage that is alone ([`DirStorage::open`]).
+const OPEN_ALONE: usize = 64;
+
 impl DirStorage {
+    /// The files of a torrent below `dir`, with a few open at a time: for those who wrap it. Nothing is touched on disk yet. Torrents
+    /// of [`Disk::open`](crate::Disk::open) share their open files.
+    #[must_use]
+    pub fn open(info: &Info, dir: PathBuf) -> Self {
+        let aside = format!(".{}.parts", info.hashes().wire());
+        let (layout, pool) = (Arc::new(Layout::of(info)), Arc::new(FilePool::new(OPEN_ALONE)));
+        Self::new(0, dir, aside, layout, pool, false)
+    }
+
     pub(crate) fn new(
         id: u64,
         dir: PathBuf,
@@ -122,7 +134,7 @@ impl DirStorage {
         Ok(Arc::new(beneath::open_root(&self.dir)?))
     }
 
-    fn open(&self, place: Place<'_>) -> io::Result<Arc<File>> {
+    fn open_place(&self, place: Place<'_>) -> io::Result<Arc<File>> {
         if let Some(open) = self.pool.get((self.id, place.number), false) {
             return Ok(open);
         }
@@ -133,11 +145,11 @@ impl DirStorage {
     /// Some systems let only those flush a file who may write to it.
     fn open_to_sync(&self, place: Place<'_>) -> io::Result<Arc<File>> {
         if cfg!(unix) {
-            return self.open(place);
+            return self.open_place(place);
         }
         match beneath::open(&*self.root()?, place.path, Access::Write) {
             Ok(open) => Ok(self.keep(place, open, true)),
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => self.open(place),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => self.open_place(place),
             Err(e) => Err(e),
         }
     }
@@ -235,7 +247,7 @@ impl Storage for DirStorage {
     fn read_at(&self, file: FileIndex, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
-        positional::read_at(&*self.open(place)?, place.base + offset, buf)
+        positional::read_at(&*self.open_place(place)?, place.base + offset, buf)
     }
 
     fn write_at(&self, file: FileIndex, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -301,7 +313,7 @@ impl Storage for DirStorage {
             }
         }
         if entry.executable {
-            match self.open(place) {
+            match self.open_place(place) {
                 Ok(open) => beneath::make_executable(&open)?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
@@ -313,7 +325,7 @@ impl Storage for DirStorage {
     fn has_data(&self, file: FileIndex, offset: u64, len: u64) -> io::Result<bool> {
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
-        match self.open(place) {
+        match self.open_place(place) {
             Ok(open) => positional::has_data(&open, place.base + offset, len),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
@@ -346,7 +358,8 @@ impl Storage for DirStorage {
 
     fn will_read(&self, file: FileIndex, offset: u64, len: u64) {
         let Ok(aside) = self.aside() else { return };
-        let open = self.place(&aside, file).and_then(|place| Ok((self.open(place)?, place.base)));
+        let open =
+            self.place(&aside, file).and_then(|place| Ok((self.open_place(place)?, place.base)));
         if let Ok((open, base)) = open {
             positional::will_read(&open, base + offset, len);
         }

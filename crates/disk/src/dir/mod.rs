@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// Numbers under which the pool keeps what is no file of the torrent.
 const ROOT: u32 = u32::MAX;
 const ASIDE: u32 = u32::MAX - 1;
+const MOVING: u32 = u32::MAX - 2;
 
 /// Files of a torrent that may be written at the same time.
 const WRITERS: usize = 8;
@@ -32,8 +33,9 @@ const WRITERS: usize = 8;
 pub struct DirStorage {
     id: u64,
     dir: PathBuf,
-    /// Name of the file for bytes kept aside.
+    /// Name of the file for bytes kept aside, and of one on its way from there.
     aside_name: String,
+    moving_name: String,
     layout: Arc<Layout>,
     pool: Arc<FilePool>,
     symlinks: bool,
@@ -82,7 +84,19 @@ impl DirStorage {
     ) -> Self {
         let (aside, unsynced, named) = (RwLock::default(), Mutex::default(), Mutex::default());
         let writers = Default::default();
-        Self { id, dir, aside_name, layout, pool, symlinks, aside, unsynced, named, writers }
+        Self {
+            id,
+            dir,
+            moving_name: format!("{aside_name}.moving"),
+            aside_name,
+            layout,
+            pool,
+            symlinks,
+            aside,
+            unsynced,
+            named,
+            writers,
+        }
     }
 
     fn entry(&self, file: FileIndex) -> io::Result<&LayoutFile> {
@@ -103,6 +117,11 @@ impl DirStorage {
     fn place_aside(&self, file: FileIndex) -> io::Result<Place<'_>> {
         let base = self.entry(file)?.offset;
         Ok(Place { number: ASIDE, path: &self.aside_name, executable: false, base })
+    }
+
+    fn place_moving(&self, file: FileIndex) -> io::Result<Place<'_>> {
+        let executable = self.entry(file)?.executable;
+        Ok(Place { number: MOVING, path: &self.moving_name, executable, base: 0 })
     }
 
     fn unsynced(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -263,8 +282,14 @@ impl Storage for DirStorage {
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
         let open = self.open_to_sync(place)?;
-        // Linux calls pages clean that it failed to write, and a check would find them right.
-        open.sync_data().inspect_err(|_| positional::forget_cached(&open))?;
+        match open.sync_data() {
+            // Not every file system can; then there is nothing to be done.
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            }
+            // Linux calls pages clean that it failed to write, and a check would find them right.
+            synced => synced.inspect_err(|_| positional::forget_cached(&open))?,
+        }
         self.name_once(place.path);
         Ok(())
     }
@@ -342,6 +367,7 @@ impl Storage for DirStorage {
     fn delete_leftovers(&self) -> io::Result<()> {
         let place = self.place_aside(FileIndex(0))?;
         self.remove(place)?;
+        self.remove(self.place_moving(FileIndex(0))?)?;
         self.unsynced().extend(above(place.path));
         Ok(())
     }

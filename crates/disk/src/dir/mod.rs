@@ -416,7 +416,8 @@ impl Drop for DirStorage {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use samara_wire::layout::PieceLayout;

@@ -43,7 +43,7 @@ impl View {
         self.apply_name(change);
         match change {
             Change::Create { inode, mtime, .. } => {
-                self.inodes.entry(*inode).or_default().mtime = *mtime
+                self.inodes.entry(*inode).or_default().mtime = *mtime;
             }
             Change::Resize { inode, len, mtime } => {
                 let inode = self.inodes.entry(*inode).or_default();

@@ -16,6 +16,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Transfers(TransfersArgs),
+    Durability(DurabilityArgs),
     Merge(MergeArgs),
     Readme(ReadmeArgs),
 }
@@ -84,6 +85,36 @@ impl TransfersArgs {
 
     pub(crate) fn torrents(&self) -> u32 {
         self.torrents.unwrap_or(if self.quick { 20 } else { 2000 })
+    }
+}
+
+/// Download the same with everything synced and with nothing synced, in turns: what durability costs
+///
+/// Each turn is a download by samara's engine in this process from synthetic seeds. The table goes to stdout, progress to stderr.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DurabilityArgs {
+    /// Small and short, to see that it works: 32 MiB, one round. The figures mean nothing
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rounds, in each of which both have their turn [default: 7, with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// Payload of a download [default: 1GiB, with --quick 32MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    size: Option<u64>,
+    /// Make the temporary directory here, three times the payload: on the disk that is to be measured
+    #[arg(long, value_name = "DIR")]
+    pub(crate) temp: Option<PathBuf>,
+}
+
+impl DurabilityArgs {
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 7 })
+    }
+
+    /// Bytes of payload.
+    pub(crate) fn size(&self) -> u64 {
+        self.size.unwrap_or(if self.quick { 32 * MIB } else { GIB })
     }
 }
 

@@ -14,11 +14,13 @@
 //! | [`peers`] | synthetic seeds and leeches, a tracker, an auditor |
 //! | [`process`] | runs one program and takes its CPU time and memory from /proc |
 //! | [`scenarios`] | what is measured, and how |
+//! | [`durability`] | what it costs that a download survives a power failure |
 //! | [`report`] | JSON, Markdown, a picture, README's table |
 #![cfg(target_os = "linux")]
 
 mod args;
 mod clients;
+mod durability;
 mod interrupt;
 mod memory;
 mod network;
@@ -38,6 +40,7 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let done = match args::Cli::parse().command {
         args::Command::Transfers(args) => run::transfers(&args),
+        args::Command::Durability(args) => durability::run(&args),
         args::Command::Merge(args) => run::merge(&args),
         args::Command::Readme(args) => run::readme(&args),
     };

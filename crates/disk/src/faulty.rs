@@ -194,6 +194,10 @@ impl Storage for FaultyStorage {
         self.inner.identity(file)
     }
 
+    fn has_data(&self, file: FileIndex, offset: u64, len: u64) -> io::Result<bool> {
+        self.inner.has_data(file, offset, len)
+    }
+
     fn set_wanted(&self, wanted: Option<&Bitfield>) -> io::Result<()> {
         self.inner.set_wanted(wanted)
     }

@@ -1,7 +1,7 @@
 //! Reading and writing ranges of a torrent's linear space, whatever files they fall into.
 
 use crate::error::StorageError;
-use crate::layout::Layout;
+use crate::layout::{Layout, Segment};
 use crate::storage::{Storage, read_full, write_full};
 use samara_wire::id::FileIndex;
 use std::collections::BTreeSet;
@@ -13,13 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct LinearSpace {
     pub(crate) layout: Arc<Layout>,
     pub(crate) storage: Arc<dyn Storage>,
-    /// Files written since their last sync.
+    /// Files with bytes that may not be durable.
     dirty: Mutex<BTreeSet<FileIndex>>,
+    /// Held during a sync: what one has taken on and not finished must not look done to another.
+    syncing: Mutex<()>,
 }
 
 impl LinearSpace {
     pub(crate) fn new(layout: Arc<Layout>, storage: Arc<dyn Storage>) -> Self {
-        Self { layout, storage, dirty: Mutex::default() }
+        Self { layout, storage, dirty: Mutex::default(), syncing: Mutex::default() }
     }
 
     /// Fills `buf` from `start` on. `Err` in the inner result names the first file that lacks bytes of the range.
@@ -129,8 +131,27 @@ impl LinearSpace {
         Ok(())
     }
 
+    /// Whether any byte of `range` was ever stored.
+    pub(crate) fn has_data(&self, range: Range<u64>) -> Result<bool, StorageError> {
+        for Segment { file, offset, len } in self.layout.segments(range) {
+            let Some(file) = file else { continue };
+            let fail = |e| StorageError::new("look at", &self.storage.describe(file), &e);
+            if self.storage.has_data(file, offset, len).map_err(fail)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes that the bytes of `range` are here, but perhaps in memory alone: whoever wrote them may have been killed.
+    pub(crate) fn doubt(&self, range: Range<u64>) {
+        let files = self.layout.segments(range).filter_map(|segment| segment.file);
+        self.lock().extend(files);
+    }
+
     /// Makes everything durable whose write ended before this call.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        let _turn = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut files = std::mem::take(&mut *self.lock());
         let failed = files.iter().find_map(|&f| self.storage.sync(f).err().map(|e| (f, e)));
         if let Some((file, e)) = failed {

@@ -86,6 +86,32 @@ pub(crate) fn will_read(file: &File, offset: u64, len: u64) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn will_read(_: &File, _: u64, _: u64) {}
 
+/// Whether the file has bytes of its own in this range, and not just a hole. True where the system cannot tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn has_data(file: &File, offset: u64, len: u64) -> io::Result<bool> {
+    use rustix::io::Errno;
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
+        Ok(at) => Ok(at < offset.saturating_add(len)),
+        Err(Errno::NXIO) => Ok(false),
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(true),
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn has_data(_: &File, _: u64, _: u64) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// Forgets what is in memory of the file and need not be written, so that what is read is what is on disk. An advice.
+#[cfg(target_os = "linux")]
+pub(crate) fn forget_cached(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn forget_cached(_: &File) {}
+
 /// Allocates a file in full. That the file system cannot is no error: the file then fills as it is written.
 #[cfg(target_os = "linux")]
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {

@@ -30,10 +30,11 @@ pub trait Storage: Send + Sync {
     /// Makes what was written to the file durable.
     ///
     /// # Errors
-    /// As the system gives them. After one, what was written since the last success is unknown.
+    /// As the system gives them. After one, what was written since the last success is unknown; reads must give what is on disk
+    /// and not what is remembered of it, or a check would find right what is lost.
     fn sync(&self, file: FileIndex) -> io::Result<()>;
 
-    /// Makes the names of files created since the last call durable.
+    /// Makes the names of files that were created, synced or deleted since the last call durable.
     ///
     /// # Errors
     /// As the system gives them.
@@ -46,6 +47,16 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// If the file may be there but cannot be looked at.
     fn identity(&self, file: FileIndex) -> io::Result<Option<FileIdentity>>;
+
+    /// Whether the file has bytes of its own in this range: false if it is a hole, or there is no such file. True where that
+    /// cannot be told.
+    ///
+    /// # Errors
+    /// As the system gives them.
+    fn has_data(&self, file: FileIndex, offset: u64, len: u64) -> io::Result<bool> {
+        let _ = (file, offset, len);
+        Ok(true)
+    }
 
     /// Tells which files are wanted (`None`: all) before any is prepared. Bytes of pieces that reach from a wanted
     /// into an unwanted file are still written and read; the storage may keep them elsewhere.

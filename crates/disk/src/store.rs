@@ -246,13 +246,37 @@ impl Store {
         self.submit(Class::Write, job, reply);
     }
 
+    /// Makes pieces durable that a check has found. Whoever wrote them may have been killed since, or never have synced them, so
+    /// that they were read from memory.
+    ///
+    /// After an error none of them may be taken to be on disk.
+    pub fn sync_found(&self, pieces: &Bitfield, reply: Reply<Result<(), StorageError>>) {
+        let layout = &self.0.space.layout;
+        pieces.iter().for_each(|piece| self.0.space.doubt(layout.range_of(piece)));
+        self.submit(Class::Write, |inner: &Inner, _: &mut Worker| inner.space.sync(), reply);
+    }
+
+    /// Those of `pieces` that have any bytes on disk, as far as storage can tell.
+    pub fn with_data(&self, pieces: Bitfield, reply: Reply<Result<Bitfield, StorageError>>) {
+        let job = move |inner: &Inner, _: &mut Worker| {
+            let mut found = Bitfield::empty(pieces.len());
+            for piece in pieces.iter() {
+                if inner.space.has_data(inner.space.layout.range_of(piece))? {
+                    found.insert(piece);
+                }
+            }
+            Ok(found)
+        };
+        self.submit(Class::Read, job, reply);
+    }
+
     /// Size, time of change and inode of each file, in the order of the torrent's files; padding files and missing
     /// ones do not exist.
     pub fn identities(&self, reply: Reply<Result<Vec<FileIdentity>, StorageError>>) {
         self.submit(Class::Read, move |inner: &Inner, _: &mut Worker| inner.identities(), reply);
     }
 
-    /// Deletes the torrent's files, and directories that become empty thereby. Other files stay. To be called when no
+    /// Deletes the torrent's files, and directories that become empty thereby, durably. Other files stay. To be called when no
     /// other job of the store is under way.
     pub fn delete(&self, reply: Reply<Result<(), StorageError>>) {
         let job = move |inner: &Inner, _: &mut Worker| {
@@ -268,7 +292,10 @@ impl Store {
             }
             storage.delete_leftovers().map_err(|e| {
                 StorageError::new("delete", &"what the torrent keeps beside its files", &e)
-            })
+            })?;
+            storage
+                .sync_names()
+                .map_err(|e| StorageError::new("flush", &"the directories of the torrent", &e))
         };
         self.submit(Class::Write, job, reply);
     }

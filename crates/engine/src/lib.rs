@@ -20,6 +20,8 @@ mod clock;
 mod command;
 mod config;
 mod connections;
+#[cfg(test)]
+mod crash;
 pub mod create;
 pub mod dht;
 mod dial;
@@ -46,6 +48,7 @@ mod session;
 mod shard;
 mod shared;
 mod shell;
+mod state_files;
 mod status;
 mod stream;
 mod timers;

@@ -8,6 +8,7 @@
 //! d3:dir...e                 a bencoded dictionary:
 //!   dir         the directory as asked for
 //!   downloaded  payload bytes of the run that wrote this
+//!   ended       1 if nothing was written to the files after this; else it was a snapshot, and pieces may be there that it lacks
 //!   files       of each file of the torrent: [exists, inode, length, mtime in ns]
 //!   have        verified pieces, as the bitfield message has them
 //!   info-hash   20 bytes
@@ -23,14 +24,16 @@
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzed;
 
+use crate::state_files::{StateFiles, SystemFiles};
 use samara_disk::FileIdentity;
 use samara_wire::bencode::{Dict, Encoder, Limits, List, parse};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{InfoHashes, PieceIndex};
 use samara_wire::layout::PieceLayout;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use samara_wire::time::Duration;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MAGIC: &[u8] = b"samara resume 1\n";
 
@@ -39,6 +42,22 @@ const CRC_LINE: usize = 9;
 
 /// Longest file that is read, in bytes: a million files and two million pieces fit.
 const MAX_LEN: u64 = 128 << 20;
+
+/// Where records are kept, and how old they may become.
+#[derive(Clone, Debug)]
+pub(crate) struct Keeping {
+    pub(crate) files: Arc<dyn StateFiles>,
+    /// Time from the first piece that the record lacks to the writing of the next one.
+    pub(crate) interval: Duration,
+    /// Bytes verified that the record may lack before the next one is written.
+    pub(crate) bytes: u64,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { files: Arc::new(SystemFiles), interval: Duration::from_secs(5), bytes: 64 << 20 }
+    }
+}
 
 /// See the module's head.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +68,8 @@ pub(crate) struct ResumeData {
     /// Pieces to be checked even where the identities of their files match.
     pub(crate) unsettled: Vec<PieceIndex>,
     pub(crate) files: Vec<FileIdentity>,
+    /// Nothing was written to the files after this.
+    pub(crate) ended: bool,
     pub(crate) downloaded: u64,
     pub(crate) uploaded: u64,
     /// Trackers in tiers, if they were changed.
@@ -58,6 +79,7 @@ pub(crate) struct ResumeData {
 /// Which torrent in which place, and where its record is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
+    pub(crate) keep: Arc<dyn StateFiles>,
     pub(crate) state_dir: PathBuf,
     pub(crate) hashes: InfoHashes,
     pub(crate) dir: PathBuf,
@@ -68,7 +90,7 @@ pub(crate) struct Record {
 
 /// Why a record is of no use.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub(crate) enum Unusable {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("damaged: {0}")]
@@ -77,7 +99,7 @@ enum Unusable {
 
 impl Record {
     /// Where the record is kept. Asks the file system.
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         let dir = canonical(&self.dir);
         let name = format!(
             "{}-{:016x}.resume",
@@ -97,15 +119,14 @@ impl Record {
                 let aside = path.with_extension("resume.damaged");
                 tracing::warn!(path = %path.display(), %error, "resume data is of no use; set aside");
                 // If even that fails, the next save replaces it.
-                let _ = fs::rename(&path, aside);
+                let _ = self.keep.rename(&path, &aside);
                 None
             }
         }
     }
 
     fn try_load(&self, path: &Path) -> Result<ResumeData, Unusable> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
+        let bytes = self.keep.read(path, MAX_LEN + 1)?;
         if bytes.len() as u64 > MAX_LEN {
             return Err(Unusable::Damaged("too long"));
         }
@@ -113,7 +134,7 @@ impl Record {
     }
 
     /// What a record says.
-    fn parse(&self, bytes: &[u8]) -> Result<ResumeData, Unusable> {
+    pub(crate) fn parse(&self, bytes: &[u8]) -> Result<ResumeData, Unusable> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(Unusable::Damaged("not of this version"))?;
         let (line, body) = rest.split_at_checked(CRC_LINE).ok_or(Unusable::Damaged("cut short"))?;
         if line != crc_line(body).as_bytes() {
@@ -145,6 +166,7 @@ impl Record {
             partial: partial.collect::<Option<_>>()?,
             unsettled: unsettled.collect::<Option<_>>()?,
             files,
+            ended: dict.get_int(b"ended") == Some(1),
             downloaded: dict.get_int(b"downloaded")?.try_into().ok()?,
             uploaded: dict.get_int(b"uploaded")?.try_into().ok()?,
             trackers: match dict.get_list(b"trackers") {
@@ -171,13 +193,25 @@ impl Record {
         let body = self.encode(data);
         let path = self.path();
         let fresh = path.with_extension("resume.new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(MAGIC)?;
-        file.write_all(crc_line(&body).as_bytes())?;
-        file.write_all(&body)?;
-        file.sync_data()?;
-        fs::rename(&fresh, &path)?;
-        File::open(&self.state_dir)?.sync_all()
+        self.keep.write(&fresh, &[MAGIC, crc_line(&body).as_bytes(), &body])?;
+        self.keep.rename(&fresh, &path)?;
+        self.keep.sync_dir(&self.state_dir)
+    }
+
+    /// Changes what the record says, durably. If there is none yet, one is made that claims nothing. Blocks.
+    pub(crate) fn amend(&self, change: impl FnOnce(&mut ResumeData)) -> io::Result<()> {
+        let mut data = self.load().unwrap_or_else(|| ResumeData {
+            have: Bitfield::empty(self.layout.count()),
+            partial: Vec::new(),
+            unsettled: Vec::new(),
+            files: vec![FileIdentity::default(); self.files],
+            ended: false,
+            downloaded: 0,
+            uploaded: 0,
+            trackers: None,
+        });
+        change(&mut data);
+        self.save(&data)
     }
 
     fn encode(&self, data: &ResumeData) -> Vec<u8> {
@@ -185,6 +219,7 @@ impl Record {
         Encoder::dict_bytes(|dict| {
             dict.bytes(b"dir", canonical(&self.dir).as_os_str().as_encoded_bytes());
             dict.int(b"downloaded", signed(data.downloaded));
+            dict.int(b"ended", i64::from(data.ended));
             dict.list(b"files", |list| {
                 for file in &data.files {
                     list.list(|item| {
@@ -219,9 +254,10 @@ impl Record {
         })
     }
 
-    /// Deletes the record, if there is one. Blocks.
+    /// Deletes the record, if there is one, durably. Blocks.
     pub(crate) fn delete(&self) {
-        if let Err(error) = fs::remove_file(self.path())
+        let removed = self.keep.remove(&self.path());
+        if let Err(error) = removed.and_then(|()| self.keep.sync_dir(&self.state_dir))
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(%error, "cannot delete resume data");
@@ -248,7 +284,7 @@ fn identity(list: List<'_, '_>) -> Option<FileIdentity> {
 fn canonical(dir: &Path) -> PathBuf {
     let whole = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     for ancestor in whole.ancestors() {
-        if let Ok(real) = fs::canonicalize(ancestor) {
+        if let Ok(real) = std::fs::canonicalize(ancestor) {
             let rest = whole.strip_prefix(ancestor).unwrap_or(Path::new(""));
             return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
         }
@@ -274,9 +310,11 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use samara_wire::id::InfoHashV1;
+    use std::fs;
 
     fn record(state_dir: &Path) -> Record {
         Record {
+            keep: Arc::new(SystemFiles),
             state_dir: state_dir.to_owned(),
             hashes: InfoHashes::v1_only(InfoHashV1([7; 20])),
             dir: "downloads/not there".into(),
@@ -296,6 +334,7 @@ mod tests {
             partial: vec![(PieceIndex(9), blocks)],
             unsettled: vec![PieceIndex(4)],
             files: vec![file, FileIdentity::default()],
+            ended: true,
             downloaded: 1 << 40,
             uploaded: 2,
             trackers: None,
@@ -315,10 +354,16 @@ mod tests {
             record.save(&changed).unwrap();
             assert_eq!(record.load(), Some(changed));
         }
+        record.amend(|data| data.ended = false).unwrap();
+        assert_eq!(record.load().map(|data| (data.ended, data.have)), Some((false, data().have)));
         let other = Record { dir: "elsewhere".into(), ..record.clone() };
         assert_eq!(other.load(), None);
         record.delete();
         assert_eq!(record.load(), None);
+        record.amend(|data| data.trackers = Some(vec![])).unwrap();
+        let made = record.load().unwrap();
+        assert!(made.trackers == Some(vec![]) && made.have.is_empty() && !made.ended);
+        assert!(made.files == [FileIdentity::default(); 2]);
     }
 
     #[test]

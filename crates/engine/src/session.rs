@@ -10,8 +10,10 @@ use crate::limits::{AlternativeLimits, RateLimits, TorrentLimits};
 use crate::listen::{self, Protocols};
 use crate::mapping::PortMappingStatus;
 use crate::network::Network;
+use crate::resume::Keeping;
 use crate::shard::{self, ShardInputs};
 use crate::shared::{Refused, Shared, SharedParts};
+use crate::state_files;
 use crate::status::{State, TorrentStatus};
 use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::unguessable;
@@ -48,17 +50,18 @@ impl Session {
     /// # Errors
     /// If a port is in use or a resource of the system is lacking.
     pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
-        Self::start_with(config, dht::system_lookup())
+        Self::start_with(config, dht::system_lookup(), Keeping::default())
     }
 
-    /// The same, with another way to look up the names of DHT nodes.
+    /// The same, with another way to look up the names of DHT nodes, and to keep resume data.
     pub(crate) fn start_with(
         config: SessionConfig,
         lookup: dht::Lookup,
+        keeping: Keeping,
     ) -> Result<Self, SessionError> {
         let config = config.confined();
         if let Some(path) = &config.state_dir {
-            std::fs::create_dir_all(path)
+            state_files::create_dir(path)
                 .map_err(|source| SessionError::StateDir { path: path.clone(), source })?;
         }
         let has_dht = config.dht.is_some();
@@ -91,6 +94,7 @@ impl Session {
             shards: senders,
             clock,
             hubs,
+            keeping,
         }));
         let (requests, dht_requests) = mpsc::unbounded_channel();
         let dht = has_dht.then(|| DhtHandle(requests));
@@ -143,11 +147,12 @@ impl Session {
         self.0.dht.clone()
     }
 
-    /// Adds a torrent and begins to check what is there.
+    /// Adds a torrent and begins to check what is there. That it was added is not kept: a session that is started anew has no
+    /// torrents until they are added again, and finds of each what its record tells.
     ///
     /// # Errors
     /// If it is there already, asks for files it has not, or the session was shut down.
-    #[expect(clippy::unused_async, reason = "a later engine may have to wait for a durable record")]
+    #[expect(clippy::unused_async, reason = "a later engine may keep the torrents it has")]
     pub async fn add(&self, add: AddTorrent) -> Result<Torrent, AddError> {
         let shared = &self.0.shared;
         let files = add.metainfo.info.files().len();

@@ -12,6 +12,7 @@ use crate::mapping::PortMappingStatus;
 use crate::network::Network;
 use crate::open_files;
 use crate::resolve::Doors;
+use crate::resume::Keeping;
 use crate::torrent::{Torrent, TorrentShared};
 use crate::tracker::gate::Gate;
 use crate::udp::Carrier;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     /// Of IPv4 and of IPv6.
     pub(crate) port_mapping: watch::Sender<[PortMappingStatus; 2]>,
     pub(crate) limits: Arc<SessionLimits>,
+    /// Where and when resume data is written.
+    pub(crate) keeping: Keeping,
     /// What peers were found to speak.
     pub(crate) manners: Manners,
     pub(crate) ip_filter: SessionFilter,
@@ -101,6 +104,7 @@ pub(crate) struct SharedParts {
     pub(crate) shards: Vec<mpsc::UnboundedSender<ShardCommand>>,
     pub(crate) clock: Clock,
     pub(crate) hubs: Hubs,
+    pub(crate) keeping: Keeping,
 }
 
 /// Why a torrent has no place in the directory.
@@ -112,12 +116,13 @@ pub(crate) enum Refused {
 impl Shared {
     pub(crate) fn new(parts: SharedParts) -> Self {
         let SharedParts { mut config, disk, discovery, peer_id, key, .. } = parts;
-        let SharedParts { network, port, shards, clock, hubs, .. } = parts;
+        let SharedParts { network, port, shards, clock, hubs, keeping, .. } = parts;
         let carries = network.binding().proxy().is_some_and(|proxy| proxy.carries_datagrams());
         Self {
             clock,
             transports: Transports::new(config.tcp, config.utp),
             hubs,
+            keeping,
             limits: SessionLimits::new(&config, clock),
             ip_filter: SessionFilter::new(std::mem::take(&mut config.ip_filter)),
             connections: Connections::new(open_files::connections(config.max_peers)),

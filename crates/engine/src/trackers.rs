@@ -37,7 +37,7 @@ pub struct TrackerInfo {
     pub peers: usize,
 }
 
-/// Why trackers were not changed. Then none of them was.
+/// Why trackers were not changed. Then none of them was, but with [`TrackerEditError::NotKept`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrackerEditError {
@@ -56,6 +56,9 @@ pub enum TrackerEditError {
     /// The torrent was removed, or the session shut down.
     #[error("the torrent has stopped")]
     Stopped,
+    /// They were changed, but that could not be written down: after a restart it is as before.
+    #[error("the trackers are changed for now, but the state directory cannot keep it: {0}")]
+    NotKept(String),
 }
 
 /// A change of a torrent's trackers.
@@ -93,8 +96,8 @@ impl Torrent {
 
     /// From now on these are the trackers. Those that stay notice nothing, those that go are told `stopped`.
     ///
-    /// Changed trackers are kept with the resume data, and at the next start take the place of those of the metainfo;
-    /// not with [`crate::Existing::Trust`], of which nothing is kept.
+    /// Changed trackers are kept with the resume data, durably when this is ready, and at the next start take the place of those
+    /// of the metainfo; not without a state directory, nor with [`crate::Existing::Trust`], of which nothing is kept.
     ///
     /// # Errors
     /// If a URL cannot be used, or there are too many.

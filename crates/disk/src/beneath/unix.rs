@@ -124,6 +124,12 @@ pub(crate) fn remove(root: &Root, path: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives the file `from`, directly below `root`, the path `to`.
+pub(crate) fn rename(root: &Root, from: &str, to: &str) -> io::Result<()> {
+    check(from)?;
+    in_parent(root, to, |dir, name| rustix::fs::renameat(root, from, dir, name))
+}
+
 /// Creates a symbolic link at `path` to `target`; what is there already stays.
 pub(crate) fn symlink(root: &Root, path: &str, target: &str) -> io::Result<()> {
     match in_parent(root, path, |dir, name| rustix::fs::symlinkat(target, dir, name)) {

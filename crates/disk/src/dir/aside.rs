@@ -5,7 +5,8 @@
 //! appears. When the neighbour is wanted later, they are moved to their place. Until it is told what is wanted, a
 //! storage finds what an earlier session kept aside, and moves it as soon as its file is written to.
 
-use super::DirStorage;
+use super::{DirStorage, Place};
+use crate::beneath;
 use crate::layout::LayoutFile;
 use crate::positional;
 use crate::storage::Storage;
@@ -103,21 +104,29 @@ impl DirStorage {
         [0..head_end - file.offset, tail_start - file.offset..file.len]
     }
 
-    /// Brings what was kept aside of `file` durably to its own place, if that is not there yet.
+    /// Brings what was kept aside of `file` durably to its own place, if that is not there yet. It comes there whole or, after an error or a
+    /// crash, not at all: a part of it would pass for the whole the next time.
     fn bring_back(&self, file: FileIndex) -> io::Result<()> {
-        if self.identity_of(self.own_place(file)?)?.is_some() {
+        let own = self.own_place(file)?;
+        if self.identity_of(own)?.is_some() {
             return Ok(());
         }
-        // A part of it would pass for the whole the next time.
-        self.copy_back(file).inspect_err(|_| {
-            let _ = self.delete(file);
-        })
+        let moving = self.place_moving(file)?;
+        // Of a run that was killed meanwhile.
+        self.remove(moving)?;
+        if self.copy_back(file, moving).inspect_err(|_| _ = self.remove(moving))? {
+            let dirs = self.make_parents(own.path)?;
+            self.pool.forget((self.id, moving.number));
+            beneath::rename(&*self.root()?, moving.path, own.path)?;
+            self.unsynced().extend([String::new(), dirs.to_owned()]);
+        }
+        Ok(())
     }
 
-    /// Copies what was kept aside of `file`. Bytes that are all zero are as good as none.
-    fn copy_back(&self, file: FileIndex) -> io::Result<()> {
-        let (from, to) = (self.place_aside(file)?, self.own_place(file)?);
-        let (aside, mut own) = (self.open(from)?, None);
+    /// Copies what was kept aside of `file`, durably. Bytes that are all zero are as good as none. Gives whether there were others.
+    fn copy_back(&self, file: FileIndex, to: Place<'_>) -> io::Result<bool> {
+        let from = self.place_aside(file)?;
+        let (aside, mut own) = (self.open_place(from)?, None);
         let mut buf = vec![0; 1 << 16];
         for edge in self.edges(self.entry(file)?) {
             let mut at = edge.start;
@@ -138,6 +147,7 @@ impl DirStorage {
                 at += n as u64;
             }
         }
-        own.map_or(Ok(()), |open| open.sync_data())
+        own.as_ref().map_or(Ok(()), |open| open.sync_data())?;
+        Ok(own.is_some())
     }
 }

@@ -13,7 +13,7 @@ use crate::storage::{Allocation, FileIdentity, Storage};
 use aside::Aside;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
-use samara_wire::metainfo::FilePath;
+use samara_wire::metainfo::{FilePath, Info};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// Numbers under which the pool keeps what is no file of the torrent.
 const ROOT: u32 = u32::MAX;
 const ASIDE: u32 = u32::MAX - 1;
+const MOVING: u32 = u32::MAX - 2;
 
 /// Files of a torrent that may be written at the same time.
 const WRITERS: usize = 8;
@@ -32,8 +33,9 @@ const WRITERS: usize = 8;
 pub struct DirStorage {
     id: u64,
     dir: PathBuf,
-    /// Name of the file for bytes kept aside.
+    /// Name of the file for bytes kept aside, and of one on its way from there.
     aside_name: String,
+    moving_name: String,
     layout: Arc<Layout>,
     pool: Arc<FilePool>,
     symlinks: bool,
@@ -43,6 +45,8 @@ pub struct DirStorage {
     aside: RwLock<Option<Aside>>,
     /// Directories with entries that are not durable yet, by path below the root.
     unsynced: Mutex<BTreeSet<String>>,
+    /// Directories that were among those once. Entries that were there already may be of a run that was killed.
+    named: Mutex<BTreeSet<String>>,
     /// One of them is held while a file is written to, by the file's number. File systems let one writer at a time into
     /// a file; Linux has those who come meanwhile spin, which took a sixth of the CPU time of a download.
     writers: [Mutex<()>; WRITERS],
@@ -57,7 +61,19 @@ struct Place<'a> {
     base: u64,
 }
 
+/// Files kept open by a storage that is alone ([`DirStorage::open`]).
+const OPEN_ALONE: usize = 64;
+
 impl DirStorage {
+    /// The files of a torrent below `dir`, with a few open at a time: for those who wrap it. Nothing is touched on disk yet. Torrents
+    /// of [`Disk::open`](crate::Disk::open) share their open files.
+    #[must_use]
+    pub fn open(info: &Info, dir: PathBuf) -> Self {
+        let aside = format!(".{}.parts", info.hashes().wire());
+        let (layout, pool) = (Arc::new(Layout::of(info)), Arc::new(FilePool::new(OPEN_ALONE)));
+        Self::new(0, dir, aside, layout, pool, false)
+    }
+
     pub(crate) fn new(
         id: u64,
         dir: PathBuf,
@@ -66,9 +82,21 @@ impl DirStorage {
         pool: Arc<FilePool>,
         symlinks: bool,
     ) -> Self {
-        let (aside, unsynced) = (RwLock::default(), Mutex::default());
+        let (aside, unsynced, named) = (RwLock::default(), Mutex::default(), Mutex::default());
         let writers = Default::default();
-        Self { id, dir, aside_name, layout, pool, symlinks, aside, unsynced, writers }
+        Self {
+            id,
+            dir,
+            moving_name: format!("{aside_name}.moving"),
+            aside_name,
+            layout,
+            pool,
+            symlinks,
+            aside,
+            unsynced,
+            named,
+            writers,
+        }
     }
 
     fn entry(&self, file: FileIndex) -> io::Result<&LayoutFile> {
@@ -91,8 +119,22 @@ impl DirStorage {
         Ok(Place { number: ASIDE, path: &self.aside_name, executable: false, base })
     }
 
+    fn place_moving(&self, file: FileIndex) -> io::Result<Place<'_>> {
+        let executable = self.entry(file)?.executable;
+        Ok(Place { number: MOVING, path: &self.moving_name, executable, base: 0 })
+    }
+
     fn unsynced(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the names that lead to `path` made durable with the next [`Storage::sync_names`], if they never were.
+    fn name_once(&self, path: &str) {
+        let dirs = path.rsplit_once('/').map_or("", |(dirs, _)| dirs);
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.insert(dirs.to_owned()) {
+            self.unsynced().extend(above(path));
+        }
     }
 
     /// The torrent's directory, kept open among the files.
@@ -111,12 +153,24 @@ impl DirStorage {
         Ok(Arc::new(beneath::open_root(&self.dir)?))
     }
 
-    fn open(&self, place: Place<'_>) -> io::Result<Arc<File>> {
+    fn open_place(&self, place: Place<'_>) -> io::Result<Arc<File>> {
         if let Some(open) = self.pool.get((self.id, place.number), false) {
             return Ok(open);
         }
         let open = beneath::open(&*self.root()?, place.path, Access::Read)?;
         Ok(self.keep(place, open, false))
+    }
+
+    /// Some systems let only those flush a file who may write to it.
+    fn open_to_sync(&self, place: Place<'_>) -> io::Result<Arc<File>> {
+        if cfg!(unix) {
+            return self.open_place(place);
+        }
+        match beneath::open(&*self.root()?, place.path, Access::Write) {
+            Ok(open) => Ok(self.keep(place, open, true)),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => self.open_place(place),
+            Err(e) => Err(e),
+        }
     }
 
     fn open_for_write(&self, place: Place<'_>) -> io::Result<Arc<File>> {
@@ -212,7 +266,7 @@ impl Storage for DirStorage {
     fn read_at(&self, file: FileIndex, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
-        positional::read_at(&*self.open(place)?, place.base + offset, buf)
+        positional::read_at(&*self.open_place(place)?, place.base + offset, buf)
     }
 
     fn write_at(&self, file: FileIndex, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -226,12 +280,24 @@ impl Storage for DirStorage {
 
     fn sync(&self, file: FileIndex) -> io::Result<()> {
         let aside = self.aside()?;
-        self.open(self.place(&aside, file)?)?.sync_data()
+        let place = self.place(&aside, file)?;
+        let open = self.open_to_sync(place)?;
+        match open.sync_data() {
+            // Not every file system can; then there is nothing to be done.
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            }
+            // Linux calls pages clean that it failed to write, and a check would find them right.
+            synced => synced.inspect_err(|_| positional::forget_cached(&open))?,
+        }
+        self.name_once(place.path);
+        Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         let dirs = std::mem::take(&mut *self.unsynced());
-        let result = dirs.iter().try_for_each(|dir| match beneath::sync_dir(&*self.root()?, dir) {
+        let sync = |dir: &String| beneath::sync_dir(&*self.root()?, dir);
+        let result = dirs.iter().try_for_each(|dir| match sync(dir) {
             // Removed meanwhile, and with it what was to be kept.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -272,7 +338,7 @@ impl Storage for DirStorage {
             }
         }
         if entry.executable {
-            match self.open(place) {
+            match self.open_place(place) {
                 Ok(open) => beneath::make_executable(&open)?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
@@ -281,12 +347,29 @@ impl Storage for DirStorage {
         Ok(())
     }
 
+    fn has_data(&self, file: FileIndex, offset: u64, len: u64) -> io::Result<bool> {
+        let aside = self.aside()?;
+        let place = self.place(&aside, file)?;
+        match self.open_place(place) {
+            Ok(open) => positional::has_data(&open, place.base + offset, len),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     fn delete(&self, file: FileIndex) -> io::Result<()> {
-        self.remove(self.own_place(file)?)
+        let place = self.own_place(file)?;
+        self.remove(place)?;
+        self.unsynced().extend(above(place.path));
+        Ok(())
     }
 
     fn delete_leftovers(&self) -> io::Result<()> {
-        self.remove(self.place_aside(FileIndex(0))?)
+        let place = self.place_aside(FileIndex(0))?;
+        self.remove(place)?;
+        self.remove(self.place_moving(FileIndex(0))?)?;
+        self.unsynced().extend(above(place.path));
+        Ok(())
     }
 
     fn try_read_at(&self, file: FileIndex, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> usize {
@@ -301,7 +384,8 @@ impl Storage for DirStorage {
 
     fn will_read(&self, file: FileIndex, offset: u64, len: u64) {
         let Ok(aside) = self.aside() else { return };
-        let open = self.place(&aside, file).and_then(|place| Ok((self.open(place)?, place.base)));
+        let open =
+            self.place(&aside, file).and_then(|place| Ok((self.open_place(place)?, place.base)));
         if let Ok((open, base)) = open {
             positional::will_read(&open, base + offset, len);
         }
@@ -318,8 +402,61 @@ impl Storage for DirStorage {
     }
 }
 
+/// The directories above `path`, by path below the root, and the root.
+fn above(path: &str) -> impl Iterator<Item = String> {
+    std::iter::successors(Some(path), |p| p.rsplit_once('/').map(|(dir, _)| dir))
+        .skip(1)
+        .chain([""])
+        .map(str::to_owned)
+}
+
 impl Drop for DirStorage {
     fn drop(&mut self) {
         self.pool.forget_all(self.id);
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use samara_wire::layout::PieceLayout;
+
+    fn storage(dir: &Path) -> DirStorage {
+        let path = FilePath::from_untrusted([&b"a"[..], b"b", b"file"]).unwrap();
+        let file = LayoutFile::new(path, 100, 0);
+        let layout = Layout::new(vec![file], PieceLayout::contiguous(100, 100));
+        let pool = Arc::new(FilePool::new(4));
+        DirStorage::new(1, dir.to_owned(), ".aside".into(), Arc::new(layout), pool, false)
+    }
+
+    #[test]
+    fn names_that_a_killed_run_left_are_made_durable_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = FileIndex(0);
+        storage(dir.path()).write_at(file, 0, &[IoSlice::new(b"x")]).unwrap();
+        // It was killed before it came to that.
+        let storage = storage(dir.path());
+        storage.write_at(file, 1, &[IoSlice::new(b"y")]).unwrap();
+        assert!(storage.unsynced().is_empty());
+        storage.sync(file).unwrap();
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(*storage.unsynced(), names(&["", "a", "a/b"]));
+        storage.sync_names().unwrap();
+        storage.sync(file).unwrap();
+        assert!(storage.unsynced().is_empty());
+        storage.delete(file).unwrap();
+        assert_eq!(*storage.unsynced(), names(&["", "a", "a/b"]));
+        storage.sync_names().unwrap();
+        assert!(storage.unsynced().is_empty() && !dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn nothing_to_delete_and_no_directory_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = storage(&dir.path().join("never made"));
+        storage.delete(FileIndex(0)).unwrap();
+        storage.delete_leftovers().unwrap();
+        storage.sync_names().unwrap();
     }
 }

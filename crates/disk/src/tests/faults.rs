@@ -1,8 +1,9 @@
 //! What goes wrong below is told truthfully and leaves nothing claimed.
 
-use super::{Sample, disk, read, wait};
+use super::{Sample, disk, later, read, wait};
 use crate::{
-    CheckProgress, Fault, FaultyStorage, MemoryStorage, Operation, PieceOutcome, StorageErrorKind,
+    CheckProgress, Fault, FaultyStorage, Gate, MemoryStorage, Operation, PieceOutcome,
+    StorageErrorKind,
 };
 use samara_wire::id::{BlockRef, FileIndex, PieceIndex};
 use std::io::ErrorKind;
@@ -117,4 +118,45 @@ fn a_check_reads_nothing_of_missing_files_and_reports_what_may_not_be_read() {
     assert_eq!(error.kind, StorageErrorKind::Permission);
     faulty.inject(Operation::Identity, 0..u64::MAX, Fault::Error(ErrorKind::PermissionDenied));
     assert!(wait(|reply| store.check(None, Arc::default(), reply)).is_err());
+}
+
+#[test]
+fn what_a_check_has_found_is_flushed_though_nobody_here_wrote_it() {
+    let sample = Sample::new(&[16_384, 16_384, 16_384], 16_384, None);
+    let (_, faulty) = faulty();
+    let disk = disk(1);
+    let writer = sample.open_with(&disk, Arc::clone(&faulty) as _);
+    for p in [0, 2] {
+        let blocks = sample.blocks(&disk, PieceIndex(p));
+        wait(|reply| writer.write_piece(PieceIndex(p), blocks, false, reply));
+    }
+    // As after a kill: another one finds it.
+    let store = sample.open_with(&disk, Arc::clone(&faulty) as _);
+    let good = wait(|reply| store.check(None, Arc::default(), reply)).unwrap().good;
+    wait(|reply| store.sync(reply)).unwrap();
+    assert_eq!(faulty.calls(Operation::Sync), 0, "nothing was written by this one");
+    faulty.inject(Operation::Sync, 1..2, Fault::Error(ErrorKind::Other));
+    wait(|reply| store.sync_found(&good, reply)).unwrap_err();
+    wait(|reply| store.sync_found(&good, reply)).unwrap();
+    assert_eq!(faulty.calls(Operation::Sync), 4, "both files, of which one failed, then both");
+}
+
+#[test]
+fn a_flush_waits_for_another_and_does_again_what_that_could_not() {
+    let sample = Sample::new(&[16_384], 16_384, None);
+    let (_, faulty) = faulty();
+    let gate = Gate::new();
+    faulty.inject(Operation::Sync, 0..1, Fault::Wait(gate.clone()));
+    faulty.inject(Operation::Sync, 0..1, Fault::Error(ErrorKind::Other));
+    let disk = disk(2);
+    let store = sample.open_with(&disk, Arc::clone(&faulty) as _);
+    let blocks = sample.blocks(&disk, PieceIndex(0));
+    wait(|reply| store.write_piece(PieceIndex(0), blocks, false, reply));
+    let first = later(|reply| store.sync(reply));
+    gate.wait_for_arrivals(1);
+    let second = later(|reply| store.sync(reply));
+    gate.open();
+    first.recv().unwrap().unwrap_err();
+    second.recv().unwrap().unwrap();
+    assert_eq!(faulty.calls(Operation::Sync), 2);
 }

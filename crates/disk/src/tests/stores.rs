@@ -291,8 +291,11 @@ fn bytes_of_unwanted_files_are_kept_aside_until_wanted() {
     assert_eq!(before, wait(|reply| store.identities(reply)).unwrap());
     let across = BlockRef { piece: PieceIndex(1), begin: 0, len: 16_384 };
     assert_eq!(wait(|reply| read(&store, across, reply)).unwrap(), sample.block(across));
+    // A run that was killed on the way left a part of one of them.
+    let moving = dir.path().join(".test.parts.moving");
+    std::fs::write(&moving, [7; 30_000]).unwrap();
     wait(|reply| store.prepare(None, reply)).unwrap();
-    assert!(!dir.path().join(".test.parts").exists(), "no longer needed");
+    assert!(!dir.path().join(".test.parts").exists() && !moving.exists(), "no longer needed");
     assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces, "in their own files now");
     write_all(&sample, &disk, &store, &[0, 4]);
     sample.assert_files(dir.path());
@@ -429,4 +432,17 @@ fn blocks_are_read_in_runs_up_to_the_first_byte_that_is_not_at_hand() {
     assert_eq!(faulty.take_announced(), announced.collect::<Vec<_>>());
     drop(read);
     assert_eq!(disk.pool().used_bytes(), 0, "every buffer came back");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pieces_that_are_holes_have_no_data() {
+    let sample = Sample::new(&[600_000, 200_000], 65_536, None);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk(1);
+    let store = sample.open(&disk, dir.path());
+    write_all(&sample, &disk, &store, &[7]);
+    let all = Bitfield::full(sample.piece_count());
+    let found = wait(|reply| store.with_data(all, reply)).unwrap();
+    assert_eq!(found.iter().collect::<Vec<_>>(), [PieceIndex(7)]);
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{DhtConfig, SessionConfig};
+use crate::resume::Keeping;
 use crate::session::Session;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
@@ -35,7 +36,7 @@ fn a_name_that_is_never_looked_up_holds_up_neither_start_nor_end() {
     let names: Vec<String> = (0..20).map(|n| format!("never-{n}.invalid:1")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let config = SessionConfig { state_dir: Some(state.path().to_owned()), ..config(&names) };
-    let session = Session::start_with(config, hangs).unwrap();
+    let session = Session::start_with(config, hangs, Keeping::default()).unwrap();
     began.recv_timeout(Duration::from_secs(20)).unwrap();
     block_on(async {
         // The node itself is not held up either.
@@ -56,7 +57,12 @@ fn routers_that_are_names_are_looked_up_and_asked() {
         assert_eq!((host, port), ("router.invalid", 7));
         vec![at]
     });
-    let session = Session::start_with(config(&["router.invalid:7", "no endpoint"]), finds).unwrap();
+    let session = Session::start_with(
+        config(&["router.invalid:7", "no endpoint"]),
+        finds,
+        Keeping::default(),
+    )
+    .unwrap();
     let mut buffer = [0; 1500];
     let (len, from) = router.recv_from(&mut buffer).unwrap();
     assert!(buffer[..len].starts_with(b"d") && from.port() == session.port());

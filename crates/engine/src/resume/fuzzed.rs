@@ -8,6 +8,7 @@ use samara_wire::layout::PieceLayout;
 /// that it is read the same.
 pub fn resume_data(input: &[u8]) {
     let record = Record {
+        keep: std::sync::Arc::new(crate::state_files::SystemFiles),
         state_dir: "/".into(),
         hashes: InfoHashes::v1_only(InfoHashV1([7; 20])),
         dir: "/".into(),

@@ -58,6 +58,8 @@ pub(super) struct Life {
     /// Bytes verified since resume data was last written.
     pub(super) unsaved_bytes: u64,
     pub(super) saving: bool,
+    /// The record is one of a download that goes on: at an orderly end another one takes its place.
+    pub(super) record_open: bool,
     /// The trackers in tiers, if the owner changed them.
     pub(super) trackers: Option<Vec<Vec<String>>>,
     pub(super) tracker_error: Option<String>,
@@ -92,6 +94,7 @@ impl Life {
             save_at: None,
             unsaved_bytes: 0,
             saving: false,
+            record_open: false,
             trackers: None,
             tracker_error: None,
             tracker_warning: None,

@@ -10,6 +10,7 @@
 //! | `company` | lets finished pieces wait for each other |
 //! | `storage` | disk jobs and their outcomes, credit, failure and recovery |
 //! | `start` | finds out what is there, and begins |
+//! | `plan` | what of the data that is there may be trusted |
 //! | `keeper` | the torrent's deadlines |
 //! | `save` | resume data |
 //! | `spares` | second connections with peers of which the other end may keep either |
@@ -21,6 +22,7 @@ mod effects;
 mod keeper;
 mod life;
 mod pieces;
+pub(crate) mod plan;
 mod save;
 mod spares;
 mod start;
@@ -72,6 +74,8 @@ pub(crate) struct TorrentShell {
     armed: Armed,
     /// Tells whoever waits for the end that something came nearer to it.
     changed: Notify,
+    /// Held by whoever changes the record, so that no two do at once.
+    record_turn: tokio::sync::Mutex<()>,
 }
 
 /// What its owner chose when the torrent was added, as far as it is needed later.
@@ -94,6 +98,9 @@ pub(crate) struct Live {
     peers: Vec<Option<Rc<Peer>>>,
     /// The verified pieces that were on disk for sure when it was last synced.
     synced: Bitfield,
+    /// The pieces that a record on disk may claim. Nothing unverified is written in their place: after a crash, the record might
+    /// be believed of it.
+    claimed: Bitfield,
     /// Finished pieces that wait for company.
     finished: Vec<FinishedPiece>,
     /// Peers with something to be flushed.
@@ -119,9 +126,10 @@ pub(crate) struct Newcomer {
 }
 
 impl Live {
-    fn new(core: Torrent) -> Self {
+    fn new(core: Torrent, claimed: Bitfield) -> Self {
         Self {
             synced: core.have().clone(),
+            claimed,
             core,
             out: Outbox::new(),
             pieces: PieceBuffers::default(),
@@ -204,7 +212,7 @@ impl TorrentShell {
                 let _ = answer.send(self.trackers());
             }
             TorrentCommand::EditTrackers(edit, answer) => {
-                let _ = answer.send(self.edit_trackers(edit));
+                self.edit_trackers(edit, answer);
             }
             TorrentCommand::AnnounceNow => self.announce_now(),
             TorrentCommand::Pause => self.pause(),

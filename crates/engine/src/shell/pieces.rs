@@ -12,6 +12,8 @@ pub(crate) struct PieceBuffers {
     pieces: BTreeMap<PieceIndex, Piece>,
     /// Pieces that disk threads are hashing and writing.
     pub(super) writing: Vec<PieceIndex>,
+    /// Pieces of which bytes were given to a disk that has since failed to keep some: their outcome counts for nothing.
+    doubted: Vec<PieceIndex>,
     /// While resume data is written: pieces given to be written since its snapshot was taken.
     pub(super) since_snapshot: Option<Vec<PieceIndex>>,
     /// Blocks being spilled.
@@ -63,17 +65,35 @@ impl PieceBuffers {
         Some(blocks.into_iter().map(|(block, buf)| (block.begin, buf)).collect())
     }
 
-    /// A piece is hashed and written, or not.
-    pub(super) fn written(&mut self, piece: PieceIndex) {
-        if let Some(at) = self.writing.iter().position(|&p| p == piece) {
-            self.writing.swap_remove(at);
-        }
+    /// A piece is hashed and written, or not. Gives whether that is to be believed.
+    pub(super) fn written(&mut self, piece: PieceIndex) -> bool {
+        let mut take = |from: fn(&mut Self) -> &mut Vec<PieceIndex>| {
+            let list = from(self);
+            let at = list.iter().position(|&p| p == piece);
+            at.map(|at| list.swap_remove(at)).is_some()
+        };
+        take(|buffers| &mut buffers.writing);
+        !take(|buffers| &mut buffers.doubted)
     }
 
-    /// Takes the blocks of the piece out that waited longest, to be spilled. `None`: there is none to spare.
-    pub(super) fn take_coldest(&mut self) -> Option<Vec<(BlockRef, BlockBuf)>> {
-        let cold = self.pieces.values_mut().filter(|piece| !piece.blocks.is_empty());
-        let piece = cold.min_by_key(|piece| piece.touched)?;
+    /// The disk has failed to keep what it was given: forgets blocks that were spilled, and doubts pieces that are being written.
+    /// Gives the pieces of which blocks are gone.
+    pub(super) fn doubt_disk(&mut self) -> Vec<PieceIndex> {
+        self.doubted.clone_from(&self.writing);
+        let spilled = |piece: &Piece| piece.spilling > 0 || !piece.on_disk.is_empty();
+        let gone: Vec<_> =
+            self.pieces.iter().filter(|(_, p)| spilled(p)).map(|(&index, _)| index).collect();
+        gone.iter().for_each(|index| drop(self.pieces.remove(index)));
+        gone
+    }
+
+    /// Takes the blocks of the piece out that waited longest, to be spilled, but of none in `kept`. `None`: there is none to spare.
+    pub(super) fn take_coldest(&mut self, kept: &Bitfield) -> Option<Vec<(BlockRef, BlockBuf)>> {
+        let cold = self
+            .pieces
+            .iter_mut()
+            .filter(|(index, piece)| !piece.blocks.is_empty() && !kept.has(**index));
+        let (_, piece) = cold.min_by_key(|(_, piece)| piece.touched)?;
         let blocks = std::mem::take(&mut piece.blocks);
         piece.spilling += blocks.len();
         self.spilling += blocks.len();
@@ -136,7 +156,7 @@ mod tests {
         let mut pieces = PieceBuffers::default();
         pieces.put(block(7, 0), pool.take(), Instant::from_secs(1));
         pieces.put(block(3, 0), pool.take(), Instant::from_secs(2));
-        let cold = pieces.take_coldest().unwrap();
+        let cold = pieces.take_coldest(&Bitfield::empty(8)).unwrap();
         assert_eq!(cold[0].0, block(7, 0));
         pieces.put(block(7, 1), pool.take(), Instant::from_secs(3));
         assert!(pieces.take_to_verify(PieceIndex(7), true).is_none());
@@ -154,9 +174,42 @@ mod tests {
         let pool = BlockPool::new(1 << 20);
         let mut pieces = PieceBuffers::default();
         pieces.put(block(1, 0), pool.take(), Instant::ZERO);
-        drop(pieces.take_coldest());
+        drop(pieces.take_coldest(&Bitfield::empty(8)));
         assert_eq!(pieces.spilled(PieceIndex(1), &[block(1, 0)], false), None);
         assert!(pieces.on_disk(|_| 1).is_empty() && !pieces.is_busy());
-        assert!(pieces.take_coldest().is_none());
+        assert!(pieces.take_coldest(&Bitfield::empty(8)).is_none());
+    }
+
+    #[test]
+    fn nothing_is_spilled_over_a_piece_that_a_record_may_claim() {
+        let pool = BlockPool::new(1 << 20);
+        let mut pieces = PieceBuffers::default();
+        pieces.put(block(1, 0), pool.take(), Instant::from_secs(1));
+        pieces.put(block(2, 0), pool.take(), Instant::from_secs(2));
+        let mut claimed = Bitfield::empty(8);
+        claimed.insert(PieceIndex(1));
+        assert_eq!(pieces.take_coldest(&claimed).unwrap()[0].0, block(2, 0));
+        assert!(pieces.take_coldest(&claimed).is_none());
+        assert_eq!(pieces.take_coldest(&Bitfield::empty(8)).unwrap()[0].0, block(1, 0));
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_counts_that_the_disk_was_given_before() {
+        let pool = BlockPool::new(1 << 20);
+        let mut pieces = PieceBuffers::default();
+        for index in 1..=4 {
+            pieces.put(block(index, 0), pool.take(), Instant::from_secs(index.into()));
+        }
+        assert!(pieces.take_to_verify(PieceIndex(4), false).is_some());
+        let none = Bitfield::empty(8);
+        let (one, two) = (pieces.take_coldest(&none).unwrap(), pieces.take_coldest(&none).unwrap());
+        assert_eq!((one[0].0, two[0].0), (block(1, 0), block(2, 0)));
+        assert_eq!(pieces.spilled(PieceIndex(1), &[block(1, 0)], true), None);
+        assert_eq!(pieces.doubt_disk(), [PieceIndex(1), PieceIndex(2)]);
+        assert_eq!(pieces.spilled(PieceIndex(2), &[block(2, 0)], true), None);
+        assert!(pieces.on_disk(|_| 2).is_empty());
+        assert!(!pieces.written(PieceIndex(4)), "written before the sync that failed");
+        assert!(pieces.take_to_verify(PieceIndex(3), false).is_some());
+        assert!(pieces.written(PieceIndex(3)) && !pieces.is_busy());
     }
 }

@@ -4,6 +4,7 @@
 //! there is hashed. Nothing is written before that is known.
 
 use super::life::{Life, PUBLISH_INTERVAL};
+use super::plan::Plan;
 use super::{Live, Options, TorrentShell};
 use crate::config::{AddTorrent, Existing};
 use crate::listen;
@@ -11,7 +12,7 @@ use crate::resume::ResumeData;
 use crate::shard::ShardEnv;
 use crate::timers::Armed;
 use crate::torrent::TorrentShared;
-use samara_disk::{CheckOutcome, FileIdentity, StorageError};
+use samara_disk::{CheckOutcome, StorageError};
 use samara_swarm::torrent::PeerSource;
 use samara_swarm::{Outbox, Torrent, TorrentConfig};
 use samara_wire::bitfield::Bitfield;
@@ -36,6 +37,10 @@ pub(super) struct Found {
     partial: Vec<(PieceIndex, Bitfield)>,
     /// Whether resume data says just that, or none is to be kept.
     recorded: bool,
+    /// What the record claims, be it true or not.
+    claimed: Bitfield,
+    /// Whether there is a record, and whether it says that nothing was written after it.
+    record: Option<bool>,
 }
 
 impl TorrentShell {
@@ -62,7 +67,9 @@ impl TorrentShell {
         let life = RefCell::new(Life::new(add.paused, add.peers));
         let (env, live) = (Rc::clone(env), RefCell::new(None));
         let (armed, changed) = (Armed::default(), Notify::new());
-        let shell = Rc::new(Self { env, shared, store, options, live, life, armed, changed });
+        let record_turn = tokio::sync::Mutex::default();
+        let shell =
+            Rc::new(Self { env, shared, store, options, live, life, armed, changed, record_turn });
         let binding = shell.env.shared.network.binding();
         if binding.is_away() {
             shell.life.borrow_mut().offline = Some(listen::away(&binding));
@@ -91,8 +98,23 @@ impl TorrentShell {
                 Ok(()) | Err(_) => break,
             }
         }
+        self.open_record(&found).await;
         if !self.life.borrow().stopping {
             self.go_live(found);
+        }
+    }
+
+    /// Before anything is written, the record must not say any more that nothing was written after it.
+    async fn open_record(&self, found: &Found) {
+        let Some(ended) = found.record.filter(|_| !found.have.is_full()) else { return };
+        self.life.borrow_mut().record_open = true;
+        if let Some(record) = self.record().filter(|_| ended) {
+            let _turn = self.record_turn.lock().await;
+            let opened = spawn_blocking(move || record.amend(|data| data.ended = false)).await;
+            if let Ok(Err(error)) = opened {
+                // As long as nothing can be written there, no other record comes either, and this one claims what is durable.
+                tracing::warn!(torrent = %self.shared.hashes.wire(), %error, "cannot write resume data");
+            }
         }
     }
 
@@ -124,23 +146,34 @@ impl TorrentShell {
     async fn look(self: &Rc<Self>) -> Result<Found, StorageError> {
         let count = self.layout().count();
         if self.options.existing == Existing::Trust {
-            return Ok(Found { have: Bitfield::full(count), partial: Vec::new(), recorded: true });
+            let (have, claimed) = (Bitfield::full(count), Bitfield::empty(count));
+            return Ok(Found { have, partial: Vec::new(), recorded: true, claimed, record: None });
         }
         let files = job(|reply| self.store.identities(reply)).await?;
         let resume = self.load_resume().await;
         self.adopt_trackers(resume.as_ref());
+        let record = resume.as_ref().map(|resume| resume.ended);
+        let claimed = resume.as_ref().map_or_else(|| Bitfield::empty(count), |r| r.have.clone());
         let resume = resume.filter(|_| self.options.existing == Existing::Resume);
-        let Plan { mut have, check, partial } = self.plan(&files, resume.as_ref());
+        let info = &self.shared.metainfo.info;
+        let plan = Plan::new(info, &files, resume.as_ref());
+        let Plan { mut have, mut check, unclaimed, partial } = plan;
+        if !unclaimed.is_empty() {
+            let with_data = job(|reply| self.store.with_data(unclaimed, reply)).await?;
+            with_data.iter().for_each(|piece| _ = check.insert(piece));
+        }
         let recorded = check.is_empty() && resume.is_some_and(|resume| resume.files == files);
         if !check.is_empty() {
             tracing::debug!(torrent = %self.shared.hashes.wire(), pieces = check.count(), "checking");
-            let outcome = self.check(check).await?;
-            for piece in outcome.good.iter() {
+            let good = self.check(check).await?.good;
+            // It may have been read from memory, and whoever wrote it may have been killed.
+            job(|reply| self.store.sync_found(&good, reply)).await?;
+            for piece in good.iter() {
                 have.insert(piece);
             }
         }
         let partial = partial.into_iter().filter(|(piece, _)| !have.has(*piece)).collect();
-        Ok(Found { have, partial, recorded })
+        Ok(Found { have, partial, recorded, claimed, record })
     }
 
     async fn check(&self, pieces: Bitfield) -> Result<CheckOutcome, StorageError> {
@@ -159,41 +192,6 @@ impl TorrentShell {
         let record = self.record()?;
         // An error is a panic in there, reported when it happened; without resume data all is checked.
         spawn_blocking(move || record.load()).await.ok().flatten()
-    }
-
-    /// What to trust and what to check.
-    fn plan(&self, files: &[FileIdentity], record: Option<&ResumeData>) -> Plan {
-        let info = &self.shared.metainfo.info;
-        let count = self.layout().count();
-        let mut have = Bitfield::empty(count);
-        let mut check = Bitfield::empty(count);
-        let empty = |index: usize| {
-            info.files().get(index).is_none_or(|file| file.attributes.padding || file.len == 0)
-        };
-        let same = |index: usize| match (record, files.get(index)) {
-            (Some(resume), Some(file)) => resume.files.get(index) == Some(file),
-            _ => false,
-        };
-        for (index, file) in files.iter().enumerate() {
-            if !file.exists || empty(index) || same(index) {
-                continue;
-            }
-            let index = FileIndex(u32::try_from(index).unwrap_or(u32::MAX));
-            for piece in info.pieces_of_file(index).map(PieceIndex) {
-                check.insert(piece);
-            }
-        }
-        let Some(resume) = record else { return Plan { have, check, partial: Vec::new() } };
-        let untouched = |piece: PieceIndex| info.files_of_piece(piece).all(|i| empty(i) || same(i));
-        for piece in resume.have.iter().filter(|&piece| untouched(piece)) {
-            have.insert(piece);
-        }
-        for &piece in &resume.unsettled {
-            check.insert(piece);
-        }
-        let partial =
-            resume.partial.iter().filter(|(piece, _)| untouched(*piece)).cloned().collect();
-        Plan { have, check, partial }
     }
 
     /// A bit for each file, if not all are wanted.
@@ -253,7 +251,7 @@ impl TorrentShell {
         }
         core.set_metadata(self.shared.metainfo.info.clone());
         let complete = core.is_complete();
-        let mut live = Live::new(core);
+        let mut live = Live::new(core, found.claimed);
         for (piece, set) in &found.partial {
             let blocks = set.iter().filter_map(|index| self.layout().block(*piece, index.0));
             blocks.for_each(|block| live.pieces.found(block));
@@ -265,7 +263,7 @@ impl TorrentShell {
             life.checking = false;
             life.renew(now);
             life.recover();
-            // What was found was read from disk, or synced by the run before. If that took a check, it is
+            // What was found was synced, now or by the run before. If that took a check, it is
             // recorded all the same, so that it need not be checked again.
             life.durable = complete;
             if !found.recorded {
@@ -288,12 +286,6 @@ impl TorrentShell {
         self.publish_now();
         self.wake();
     }
-}
-
-struct Plan {
-    have: Bitfield,
-    check: Bitfield,
-    partial: Vec<(PieceIndex, Bitfield)>,
 }
 
 /// Submits a disk job and waits for its outcome.

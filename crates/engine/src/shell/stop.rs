@@ -106,8 +106,10 @@ impl TorrentShell {
         // Announces go on while the disk works.
         let quiet_by = deadline.checked_sub(SAVE_RESERVE).unwrap_or(deadline);
         self.wait_for(quiet_by, |live, life| !live.pieces.is_busy() && !life.saving).await;
+        // Two at once would take each other's data for synced.
+        self.wait_for(deadline, |_, life| !life.saving).await;
         let unsaved = self.peek(|live, _| Self::is_unsaved(live, &self.life.borrow()));
-        if unsaved == Some(true) {
+        if unsaved == Some(true) && !self.life.borrow().saving {
             // Too late is as good as killed: the next start checks what changed.
             let _ = timeout_at(deadline, self.write_resume()).await;
         }
@@ -122,6 +124,7 @@ impl TorrentShell {
             tracing::warn!(torrent = %self.shared.hashes.wire(), %error, "cannot delete files");
         }
         if let Some(record) = self.record() {
+            let _turn = self.record_turn.lock().await;
             // An error is a panic in there, reported when it happened.
             let _ = tokio::task::spawn_blocking(move || record.delete()).await;
         }

@@ -25,7 +25,7 @@ impl TorrentShell {
             // While something is being written, buffers will come back by themselves.
             return;
         }
-        if let Some(blocks) = live.pieces.take_coldest() {
+        if let Some(blocks) = live.pieces.take_coldest(&live.claimed) {
             tracing::debug!(blocks = blocks.len(), "spilling");
             self.spill(blocks);
         }
@@ -34,7 +34,7 @@ impl TorrentShell {
     /// Puts all blocks of unfinished pieces on disk, and has the finished ones written.
     pub(super) fn spill_all(&self, live: &mut Live) {
         self.verify_finished(live);
-        while let Some(blocks) = live.pieces.take_coldest() {
+        while let Some(blocks) = live.pieces.take_coldest(&live.claimed) {
             self.spill(blocks);
         }
     }
@@ -64,9 +64,13 @@ impl TorrentShell {
 
     fn on_piece(self: &Rc<Self>, piece: PieceIndex, outcome: PieceOutcome) {
         self.with_live(|live, now| {
-            live.pieces.written(piece);
+            let counts = live.pieces.written(piece);
             let (core, out) = (&mut live.core, &mut live.out);
             match outcome {
+                // A sync has failed meanwhile: what was written, or read back, may be gone.
+                PieceOutcome::Verified { .. } | PieceOutcome::Corrupt { .. } if !counts => {
+                    core.handle_write_failed(now, piece, out);
+                }
                 PieceOutcome::Verified { digests } => {
                     self.life.borrow_mut().recover();
                     core.handle_piece_verified(now, piece, digests, out);
@@ -123,6 +127,8 @@ impl TorrentShell {
                         tracing::warn!(torrent = %self.shared.hashes.wire(), piece = %block.piece, %error,
                             "a piece cannot be read any more");
                         live.core.handle_piece_lost(now, block.piece, &mut live.out);
+                        // Nothing is spilled in its place before the record has ceased to claim it.
+                        self.life.borrow_mut().save_at = Some(now);
                     }
                 }
             }

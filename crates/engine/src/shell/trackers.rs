@@ -5,9 +5,14 @@
 
 use super::TorrentShell;
 use crate::config::Existing;
-use crate::resume::ResumeData;
+use crate::resume::{Record, ResumeData};
 use crate::trackers::{TrackerEdit, TrackerEditError, TrackerInfo, TrackerState, info};
 use std::rc::Rc;
+use tokio::sync::oneshot;
+use tokio::task::{spawn_blocking, spawn_local};
+
+/// What tells the owner that his wish is done.
+type Answer = oneshot::Sender<Result<(), TrackerEditError>>;
 
 impl TorrentShell {
     /// The trackers, in tiers.
@@ -30,10 +35,39 @@ impl TorrentShell {
         })
     }
 
-    pub(super) fn edit_trackers(
-        self: &Rc<Self>,
-        edit: TrackerEdit,
-    ) -> Result<(), TrackerEditError> {
+    /// Changes the trackers at once, and says so when that is durable.
+    pub(super) fn edit_trackers(self: &Rc<Self>, edit: TrackerEdit, answer: Answer) {
+        let edited = self.apply(edit);
+        let record = self.record().filter(|_| self.options.existing != Existing::Trust);
+        let shell = Rc::clone(self);
+        spawn_local(async move {
+            let kept = match (edited, record) {
+                (Ok(()), Some(record)) => shell.keep_trackers(record).await,
+                (edited, _) => edited,
+            };
+            // Fails only if nobody waits for it any more.
+            let _ = answer.send(kept);
+        });
+    }
+
+    /// Writes the trackers into the record. It goes on claiming what it did.
+    async fn keep_trackers(&self, record: Record) -> Result<(), TrackerEditError> {
+        let _turn = self.record_turn.lock().await;
+        if self.life.borrow().stopped {
+            return Err(TrackerEditError::Stopped);
+        }
+        let trackers = self.life.borrow().trackers.clone();
+        let kept = spawn_blocking(move || record.amend(|data| data.trackers = trackers)).await;
+        let error = match kept {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        tracing::warn!(torrent = %self.shared.hashes.wire(), %error, "cannot keep trackers");
+        Err(TrackerEditError::NotKept(error))
+    }
+
+    fn apply(self: &Rc<Self>, edit: TrackerEdit) -> Result<(), TrackerEditError> {
         if !self.options.announce {
             return Err(TrackerEditError::NotAnnounced);
         }
@@ -42,14 +76,7 @@ impl TorrentShell {
         }
         let tiers = edit.apply(&self.tracker_tiers())?;
         self.with_live(|live, now| live.core.handle_set_trackers(now, &tiers, &mut live.out));
-        {
-            let mut life = self.life.borrow_mut();
-            life.trackers = Some(tiers);
-            if self.options.existing != Existing::Trust {
-                life.save_at = Some(self.env.now());
-            }
-        }
-        self.wake();
+        self.life.borrow_mut().trackers = Some(tiers);
         Ok(())
     }
 

@@ -77,6 +77,11 @@ pub(crate) fn remove(root: &Root, path: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives the file at `from` the name `to`, which nothing has yet.
+pub(crate) fn rename(root: &Root, from: &str, to: &str) -> io::Result<()> {
+    std::fs::rename(resolve(root, from)?, resolve(root, to)?)
+}
+
 /// Symbolic links are not created here.
 pub(crate) fn symlink(_: &Root, _: &str, _: &str) -> io::Result<()> {
     Ok(())

@@ -124,6 +124,31 @@ pub(crate) fn remove(root: &Root, path: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives the file at `from` the name `to`, which nothing has yet.
+pub(crate) fn rename(root: &Root, from: &str, to: &str) -> io::Result<()> {
+    in_parent(root, from, |from_dir, from| {
+        Ok(in_parent(root, to, |to_dir, to| rename_at(from_dir, from, to_dir, to)))
+    })?
+}
+
+fn rename_at(
+    from_dir: BorrowedFd<'_>,
+    from: &str,
+    to_dir: BorrowedFd<'_>,
+    to: &str,
+) -> Result<(), Errno> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{RenameFlags, renameat_with};
+        match renameat_with(from_dir, from, to_dir, to, RenameFlags::NOREPLACE) {
+            // Not every file system can promise that.
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            result => return result,
+        }
+    }
+    rustix::fs::renameat(from_dir, from, to_dir, to)
+}
+
 /// Creates a symbolic link at `path` to `target`; what is there already stays.
 pub(crate) fn symlink(root: &Root, path: &str, target: &str) -> io::Result<()> {
     match in_parent(root, path, |dir, name| rustix::fs::symlinkat(target, dir, name)) {

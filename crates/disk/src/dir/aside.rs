@@ -5,7 +5,8 @@
 //! appears. When the neighbour is wanted later, they are moved to their place. Until it is told what is wanted, a
 //! storage finds what an earlier session kept aside, and moves it as soon as its file is written to.
 
-use super::DirStorage;
+use super::{DirStorage, MOVING};
+use crate::beneath;
 use crate::layout::LayoutFile;
 use crate::positional;
 use crate::storage::Storage;
@@ -76,6 +77,10 @@ impl DirStorage {
         let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
         let kept = self.place_aside(FileIndex(0))?;
         let holds_some = self.identity_of(kept)?.is_some();
+        if holds_some {
+            // What a run left that was killed while it moved something.
+            self.remove(self.place_moving(FileIndex(0))?)?;
+        }
         let mut next = BTreeSet::new();
         for file in self.files_with_bytes() {
             let is_wanted = wanted.is_none_or(|set| set.has(PieceIndex(file.0)));
@@ -108,16 +113,23 @@ impl DirStorage {
         if self.identity_of(self.own_place(file)?)?.is_some() {
             return Ok(());
         }
-        // A part of it would pass for the whole the next time.
-        self.copy_back(file).inspect_err(|_| {
-            let _ = self.delete(file);
-        })
+        // Under its name it appears whole or not at all: a part of it would pass for the whole the next time.
+        let moving = self.place_moving(file)?;
+        self.remove(moving)?;
+        if self.copy_back(file)? {
+            self.pool.forget((self.id, MOVING));
+            let own = self.own_place(file)?;
+            let dirs = self.make_parents(own.path)?;
+            beneath::rename(&*self.root()?, moving.path, own.path)?;
+            self.unsynced().insert(dirs.to_owned());
+        }
+        Ok(())
     }
 
-    /// Copies what was kept aside of `file`. Bytes that are all zero are as good as none.
-    fn copy_back(&self, file: FileIndex) -> io::Result<()> {
-        let (from, to) = (self.place_aside(file)?, self.own_place(file)?);
-        let (aside, mut own) = (self.open(from)?, None);
+    /// Copies what was kept aside of `file`, durably. Bytes that are all zero are as good as none; false if all are.
+    fn copy_back(&self, file: FileIndex) -> io::Result<bool> {
+        let (from, to) = (self.place_aside(file)?, self.place_moving(file)?);
+        let (aside, mut moving) = (self.open(from)?, None);
         let mut buf = vec![0; 1 << 16];
         for edge in self.edges(self.entry(file)?) {
             let mut at = edge.start;
@@ -133,11 +145,13 @@ impl DirStorage {
                 if buf[..n].iter().any(|&b| b != 0) {
                     let open = self.open_for_write(to)?;
                     positional::write_all_at(&open, at, &buf[..n])?;
-                    own = Some(open);
+                    moving = Some(open);
                 }
                 at += n as u64;
             }
         }
-        own.map_or(Ok(()), |open| open.sync_data())
+        let Some(moving) = moving else { return Ok(false) };
+        moving.sync_data()?;
+        Ok(true)
     }
 }

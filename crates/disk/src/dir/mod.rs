@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// Numbers under which the pool keeps what is no file of the torrent.
 const ROOT: u32 = u32::MAX;
 const ASIDE: u32 = u32::MAX - 1;
+const MOVING: u32 = u32::MAX - 2;
 
 /// Files of a torrent that may be written at the same time.
 const WRITERS: usize = 8;
@@ -32,8 +33,9 @@ const WRITERS: usize = 8;
 pub struct DirStorage {
     id: u64,
     dir: PathBuf,
-    /// Name of the file for bytes kept aside.
+    /// Name of the file for bytes kept aside, and of what is on its way from there to its own place.
     aside_name: String,
+    moving_name: String,
     layout: Arc<Layout>,
     pool: Arc<FilePool>,
     symlinks: bool,
@@ -68,7 +70,8 @@ impl DirStorage {
     ) -> Self {
         let (aside, unsynced) = (RwLock::default(), Mutex::default());
         let writers = Default::default();
-        Self { id, dir, aside_name, layout, pool, symlinks, aside, unsynced, writers }
+        let moving_name = format!("{aside_name}.new");
+        Self { id, dir, aside_name, moving_name, layout, pool, symlinks, aside, unsynced, writers }
     }
 
     fn entry(&self, file: FileIndex) -> io::Result<&LayoutFile> {
@@ -89,6 +92,12 @@ impl DirStorage {
     fn place_aside(&self, file: FileIndex) -> io::Result<Place<'_>> {
         let base = self.entry(file)?.offset;
         Ok(Place { number: ASIDE, path: &self.aside_name, executable: false, base })
+    }
+
+    /// Where `file` is put together before it gets its name.
+    fn place_moving(&self, file: FileIndex) -> io::Result<Place<'_>> {
+        let executable = self.entry(file)?.executable;
+        Ok(Place { number: MOVING, path: &self.moving_name, executable, base: 0 })
     }
 
     fn unsynced(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -286,6 +295,7 @@ impl Storage for DirStorage {
     }
 
     fn delete_leftovers(&self) -> io::Result<()> {
+        self.remove(self.place_moving(FileIndex(0))?)?;
         self.remove(self.place_aside(FileIndex(0))?)
     }
 

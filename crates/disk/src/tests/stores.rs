@@ -298,6 +298,33 @@ fn bytes_of_unwanted_files_are_kept_aside_until_wanted() {
     sample.assert_files(dir.path());
 }
 
+/// A run that was killed while it moved what was kept aside leaves a part of it under another name.
+#[test]
+fn what_was_half_moved_from_aside_is_moved_anew() {
+    let sample = Sample::new(&[20_000, 40_000, 20_000], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    let mut wanted = Bitfield::empty(3);
+    wanted.insert(PieceIndex(1));
+    {
+        let disk = disk(1);
+        let store = sample.open(&disk, dir.path());
+        wait(|reply| store.prepare(Some(wanted.clone()), reply)).unwrap();
+        write_all(&sample, &disk, &store, &[1, 2, 3]);
+    }
+    let half = dir.path().join(".test.parts.new");
+    for wanted in [Some(wanted), None] {
+        std::fs::write(&half, [7; 30_000]).unwrap();
+        let disk = disk(1);
+        let store = sample.open(&disk, dir.path());
+        wait(|reply| store.prepare(wanted, reply)).unwrap();
+        assert!(!half.exists());
+        let there: Vec<_> = check(&store).iter().map(|piece| piece.0).collect();
+        assert_eq!(there, [1, 2, 3]);
+    }
+    assert!(!dir.path().join(".test.parts").exists());
+    assert!(std::fs::metadata(dir.path().join("torrent/file0")).unwrap().len() == 20_000);
+}
+
 #[test]
 fn an_unwanted_file_that_is_there_is_used_and_deleting_takes_what_was_kept_aside() {
     let sample = Sample::new(&[20_000, 40_000, 20_000], 16_384, None);

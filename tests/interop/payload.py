@@ -171,6 +171,11 @@ def many(root, count=10_000):
     return _write(root, "many", sizes, False, 256 * KIB, seed=3)
 
 
+def made(root, name, sizes, piece_length, seed):
+    """Files of these sizes, as (path, bytes)."""
+    return _write(root, name, sizes, False, piece_length, seed)
+
+
 def sparse(root, size, piece_length=MIB, name="large.bin"):
     """A large file that costs little to make: each piece begins with its number, all else is a hole."""
     path = Path(root) / name

@@ -12,14 +12,13 @@ import shutil
 import signal
 import statistics
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import payload as payloads
-from peers.fake import BITFIELD, INTERESTED, REQUEST, UNCHOKE, Fake
+from peers.fake import Seed
 from peers.samara import DONE, QUIET, Samara
 from test_link import FIGURES
 
@@ -32,43 +31,6 @@ BEYOND = 40
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     return payloads.scattered(tmp_path_factory.mktemp("payload"))
-
-
-class Seed(Fake):
-    """An honest seed that notes what the other side claims to have, and when that was. `until` pieces are served, then no more, or slowly."""
-
-    def __init__(self, lab, torrent, until=None, slowly=False):
-        self.claimed, self.greeted_at = set(), None
-        self.stalled = threading.Event()
-        self._slowly = slowly
-        self._until = torrent.payload.piece_count if until is None else until
-        super().__init__(lab, torrent, self._speak_as_seed)
-
-    def _speak_as_seed(self, talk):
-        talk.handshake()
-        talk.bitfield()
-        while True:
-            kind, payload = talk.message()
-            self.greeted_at = self.greeted_at or time.monotonic()
-            if kind == BITFIELD:
-                count = self.torrent.payload.piece_count
-                self.claimed |= {i for i in range(count) if payload[i // 8] & 0x80 >> i % 8}
-            elif kind == INTERESTED:
-                talk.send(UNCHOKE)
-            elif kind == REQUEST:
-                index, begin, length = (int.from_bytes(payload[at : at + 4], "big") for at in (0, 4, 8))
-                if len(self.pieces_served() | {index}) > self._until:
-                    self.stalled.set()
-                    if not self._slowly:
-                        continue
-                    time.sleep(0.4)
-                talk.serve(index, begin, length)
-
-    def pieces_served(self):
-        return {index for index, _, _ in self.served}
-
-    def pieces_asked(self):
-        return {index for index, _, _ in self.requested}
 
 
 class Round:

@@ -24,6 +24,8 @@ pub enum StorageErrorKind {
     NotFound,
     /// The disk subsystem is shut down or overrun; nothing was done.
     Closed,
+    /// Another program changed the file: what is in it has to be checked anew. Nothing was written.
+    Changed,
     /// Anything else: a failing disk, most often.
     Io,
 }
@@ -39,7 +41,10 @@ impl StorageError {
                 " (check the owner and mode of the file and its directories)"
             }
             StorageErrorKind::ReadOnly => " (mount it writable, or choose another directory)",
-            StorageErrorKind::NotFound | StorageErrorKind::Closed | StorageErrorKind::Io => "",
+            StorageErrorKind::NotFound
+            | StorageErrorKind::Closed
+            | StorageErrorKind::Changed
+            | StorageErrorKind::Io => "",
         };
         Self { kind, message: format!("cannot {operation} {place}: {cause}{hint}") }
     }
@@ -48,6 +53,10 @@ impl StorageError {
     pub(crate) fn too_short(place: &dyn fmt::Display) -> Self {
         let message = format!("cannot read {place}: the file is missing or shorter than it was");
         Self { kind: StorageErrorKind::NotFound, message }
+    }
+
+    pub(crate) fn changed(place: &dyn fmt::Display) -> Self {
+        Self::new("use", place, &io::Error::other(ChangedByOther))
     }
 
     pub(crate) fn closed(why: &str) -> Self {
@@ -67,10 +76,25 @@ impl fmt::Display for StorageError {
 
 impl std::error::Error for StorageError {}
 
+/// The cause of [`StorageErrorKind::Changed`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChangedByOther;
+
+impl fmt::Display for ChangedByOther {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another program changed it")
+    }
+}
+
+impl std::error::Error for ChangedByOther {}
+
 impl StorageErrorKind {
     /// The class of a system error.
     #[must_use]
     pub fn of(error: &io::Error) -> Self {
+        if error.get_ref().is_some_and(|cause| cause.is::<ChangedByOther>()) {
+            return Self::Changed;
+        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
             io::ErrorKind::PermissionDenied => Self::Permission,

@@ -3,7 +3,7 @@
 //! Faults are bound to the count of calls of one kind, and delays are gates that the test opens, so a test with
 //! faults is as deterministic as one without.
 
-use crate::storage::{Allocation, FileIdentity, Storage};
+use crate::storage::{Allocation, FileIdentity, Look, Storage};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -192,6 +192,16 @@ impl Storage for FaultyStorage {
     fn identity(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
         self.enter(Operation::Identity)?;
         self.inner.identity(file)
+    }
+
+    fn note(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
+        self.enter(Operation::Identity)?;
+        self.inner.note(file)
+    }
+
+    fn look(&self, file: FileIndex) -> io::Result<Look> {
+        self.enter(Operation::Identity)?;
+        self.inner.look(file)
     }
 
     fn set_wanted(&self, wanted: Option<&Bitfield>) -> io::Result<()> {

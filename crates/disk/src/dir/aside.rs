@@ -122,6 +122,7 @@ impl DirStorage {
             let dirs = self.make_parents(own.path)?;
             beneath::rename(&*self.root()?, moving.path, own.path)?;
             self.unsynced().insert(dirs.to_owned());
+            self.marks.note(own.number, self.identity_of(own)?);
         }
         Ok(())
     }

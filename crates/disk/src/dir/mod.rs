@@ -4,13 +4,15 @@
 //! write to it, with its directories, and never truncated: what lies there may be data nobody has checked yet.
 
 mod aside;
+mod marks;
 
 use crate::beneath::{self, Access, Root};
 use crate::file_pool::FilePool;
 use crate::layout::{Layout, LayoutFile};
 use crate::positional;
-use crate::storage::{Allocation, FileIdentity, Storage};
+use crate::storage::{Allocation, FileIdentity, Look, Storage};
 use aside::Aside;
+use marks::Marks;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
 use samara_wire::metainfo::FilePath;
@@ -18,7 +20,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 /// Numbers under which the pool keeps what is no file of the torrent.
 const ROOT: u32 = u32::MAX;
@@ -46,8 +48,12 @@ pub struct DirStorage {
     /// Directories with entries that are not durable yet, by path below the root.
     unsynced: Mutex<BTreeSet<String>>,
     /// One of them is held while a file is written to, by the file's number. File systems let one writer at a time into
-    /// a file; Linux has those who come meanwhile spin, which took a sixth of the CPU time of a download.
+    /// a file; Linux has those who come meanwhile spin, which took a sixth of the CPU time of a download. Whoever compares a
+    /// file with its mark holds it, too.
     writers: [Mutex<()>; WRITERS],
+    marks: Marks,
+    /// Whether the file system sets the time of a change at once. Asked at the first write.
+    exact: OnceLock<bool>,
 }
 
 /// A file on disk, and where in it the bytes of a torrent's file begin.
@@ -71,7 +77,21 @@ impl DirStorage {
         let (aside, unsynced) = (RwLock::default(), Mutex::default());
         let writers = Default::default();
         let moving_name = format!("{aside_name}.new");
-        Self { id, dir, aside_name, moving_name, layout, pool, symlinks, aside, unsynced, writers }
+        let (marks, exact) = (Marks::default(), OnceLock::new());
+        Self {
+            id,
+            dir,
+            aside_name,
+            moving_name,
+            layout,
+            pool,
+            symlinks,
+            aside,
+            unsynced,
+            writers,
+            marks,
+            exact,
+        }
     }
 
     fn entry(&self, file: FileIndex) -> io::Result<&LayoutFile> {
@@ -129,15 +149,23 @@ impl DirStorage {
     }
 
     fn open_for_write(&self, place: Place<'_>) -> io::Result<Arc<File>> {
+        self.open_to_change(place).map(|(open, _)| open)
+    }
+
+    /// The file, open for writing, and whether it was made for that.
+    fn open_to_change(&self, place: Place<'_>) -> io::Result<(Arc<File>, bool)> {
         if let Some(open) = self.pool.get((self.id, place.number), true) {
-            return Ok(open);
+            return Ok((open, false));
         }
         let there = self.root().and_then(|root| beneath::open(&root, place.path, Access::Write));
-        let open = match there {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.create(place)?,
-            other => other?,
-        };
-        Ok(self.keep(place, open, true))
+        match there {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // One that was there and is gone, is missed by whoever thinks its data is there.
+                self.marks.check(place.number, &FileIdentity::default())?;
+                Ok((self.keep(place, self.create(place)?, true), true))
+            }
+            other => Ok((self.keep(place, other?, true), false)),
+        }
     }
 
     fn create(&self, place: Place<'_>) -> io::Result<File> {
@@ -188,6 +216,21 @@ impl DirStorage {
         open
     }
 
+    /// The identity of a file where it has its own place, or of its part of what is kept aside.
+    fn as_file(
+        &self,
+        place: Place<'_>,
+        file: FileIndex,
+        identity: Option<FileIdentity>,
+    ) -> io::Result<Option<FileIdentity>> {
+        let len = self.entry(file)?.len;
+        let part = |id: FileIdentity| match place.number {
+            ASIDE => FileIdentity { len: id.len.saturating_sub(place.base).min(len), ..id },
+            _ => id,
+        };
+        Ok(identity.map(part))
+    }
+
     fn create_symlink(&self, path: &FilePath, target: &FilePath) -> io::Result<()> {
         if !self.symlinks {
             return Ok(());
@@ -207,8 +250,32 @@ impl DirStorage {
         }
     }
 
+    fn writer(&self, place: Place<'_>) -> MutexGuard<'_, ()> {
+        let writer = &self.writers[place.number as usize % WRITERS];
+        writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `change` change the file, unless somebody else did; then it is as we left it.
+    fn change<T>(
+        &self,
+        place: Place<'_>,
+        change: impl FnOnce(&File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let _writer = self.writer(place);
+        let (open, new) = self.open_to_change(place)?;
+        if !new {
+            self.marks.check(place.number, &beneath::look(&open)?)?;
+        }
+        let changed = change(&open);
+        // Also after an error: part of it may have been done.
+        let exact = *self.exact.get_or_init(|| beneath::has_exact_times(&open));
+        self.marks.wrote(place.number, beneath::look(&open)?, exact);
+        changed
+    }
+
     fn remove(&self, place: Place<'_>) -> io::Result<()> {
         self.pool.forget((self.id, place.number));
+        self.marks.forget(place.number);
         match self.root() {
             Ok(root) => beneath::remove(&root, place.path),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -228,14 +295,25 @@ impl Storage for DirStorage {
         self.settle(file)?;
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
-        let open = self.open_for_write(place)?;
-        let _writer = self.writers[place.number as usize % WRITERS].lock();
-        positional::write_at(&open, place.base + offset, bufs)
+        self.change(place, |open| positional::write_at(open, place.base + offset, bufs))
     }
 
     fn sync(&self, file: FileIndex) -> io::Result<()> {
         let aside = self.aside()?;
-        self.open(self.place(&aside, file)?)?.sync_data()
+        let place = self.place(&aside, file)?;
+        let open = match self.open(place) {
+            // Somebody deleted it: whoever looks is told, and what is not there needs no sync.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let unsettled = self.marks.unsettled(place.number);
+        open.sync_data()?;
+        if let Some(writes) = unsettled {
+            let _writer = self.writer(place);
+            let seen = self.identity_of(place)?.unwrap_or_default();
+            self.marks.settle(place.number, writes, seen);
+        }
+        Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -254,13 +332,27 @@ impl Storage for DirStorage {
     fn identity(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
-        let len = self.entry(file)?.len;
+        self.as_file(place, file, self.identity_of(place)?)
+    }
+
+    fn note(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
+        let aside = self.aside()?;
+        let place = self.place(&aside, file)?;
+        let _writer = self.writer(place);
+        // It may be another file by that name.
+        self.pool.forget((self.id, place.number));
         let identity = self.identity_of(place)?;
-        if place.number != ASIDE {
-            return Ok(identity);
-        }
-        Ok(identity
-            .map(|id| FileIdentity { len: id.len.saturating_sub(place.base).min(len), ..id }))
+        self.marks.note(place.number, identity);
+        self.as_file(place, file, identity)
+    }
+
+    fn look(&self, file: FileIndex) -> io::Result<Look> {
+        let aside = self.aside()?;
+        let place = self.place(&aside, file)?;
+        let _writer = self.writer(place);
+        let identity = self.identity_of(place)?;
+        let changed = !self.marks.is_same(place.number, &identity.unwrap_or_default());
+        Ok(Look { identity: self.as_file(place, file, identity)?, changed })
     }
 
     fn set_wanted(&self, wanted: Option<&Bitfield>) -> io::Result<()> {
@@ -275,10 +367,10 @@ impl Storage for DirStorage {
         let place = self.own_place(file)?;
         let full = allocation == Allocation::Full;
         if entry.len == 0 || full {
-            let open = self.open_for_write(place)?;
-            if full && entry.len > 0 {
-                positional::allocate(&open, entry.len)?;
-            }
+            self.change(place, |open| match entry.len {
+                0 => Ok(()),
+                len => positional::allocate(open, len),
+            })?;
         }
         if entry.executable {
             match self.open(place) {
@@ -303,10 +395,10 @@ impl Storage for DirStorage {
         // Bytes are being moved, or nobody looked yet: that would be waiting.
         let Some(aside) = self.aside.try_read().ok().filter(|a| a.is_some()) else { return 0 };
         let Ok(place) = self.place(&aside, file) else { return 0 };
-        match self.pool.get((self.id, place.number), false) {
-            Some(open) => positional::try_read_at(&open, place.base + offset, bufs),
-            None => 0,
-        }
+        let Some(open) = self.pool.get((self.id, place.number), false) else { return 0 };
+        let read = positional::try_read_at(&open, place.base + offset, bufs);
+        let same = |seen| self.marks.is_same(place.number, &seen);
+        if read == 0 || beneath::look(&open).is_ok_and(same) { read } else { 0 }
     }
 
     fn will_read(&self, file: FileIndex, offset: u64, len: u64) {

@@ -10,6 +10,7 @@
 //! | `company` | lets finished pieces wait for each other |
 //! | `storage` | disk jobs and their outcomes, credit, failure and recovery |
 //! | `start` | finds out what is there, and begins |
+//! | `recheck` | files that somebody else changed |
 //! | `keeper` | the torrent's deadlines |
 //! | `save` | resume data |
 //! | `spares` | second connections with peers of which the other end may keep either |
@@ -21,6 +22,7 @@ mod effects;
 mod keeper;
 mod life;
 mod pieces;
+mod recheck;
 mod save;
 mod spares;
 mod start;
@@ -80,6 +82,7 @@ struct Options {
     files: Option<Vec<usize>>,
     sequential: bool,
     super_seeding: bool,
+    upload_only: bool,
     existing: Existing,
     announce: bool,
     seek: bool,

@@ -63,6 +63,11 @@ impl PieceBuffers {
         Some(blocks.into_iter().map(|(block, buf)| (block.begin, buf)).collect())
     }
 
+    /// Nothing of the piece is kept any more. Gives whether blocks of it were on disk.
+    pub(super) fn forget(&mut self, index: PieceIndex) -> bool {
+        self.pieces.remove(&index).is_some_and(|piece| !piece.on_disk.is_empty())
+    }
+
     /// A piece is hashed and written, or not.
     pub(super) fn written(&mut self, piece: PieceIndex) {
         if let Some(at) = self.writing.iter().position(|&p| p == piece) {

@@ -55,6 +55,7 @@ impl TorrentShell {
             files: add.files,
             sequential: add.sequential,
             super_seeding: add.super_seeding,
+            upload_only: add.upload_only,
             existing: add.existing,
             announce: add.announce,
             seek: add.seek,
@@ -97,7 +98,7 @@ impl TorrentShell {
     }
 
     /// Tells of trouble and waits until it is time to try again.
-    async fn pause_for(&self, error: &StorageError) {
+    pub(super) async fn pause_for(&self, error: &StorageError) {
         self.fail(error);
         self.publish_now();
         let wait = self.life.borrow().retry_at.map(|at| self.env.shared.clock.to_tokio(at));
@@ -124,6 +125,8 @@ impl TorrentShell {
     async fn look(self: &Rc<Self>) -> Result<Found, StorageError> {
         let count = self.layout().count();
         if self.options.existing == Existing::Trust {
+            // So that changes from now on are noticed. What cannot be looked at shows when it is read.
+            let _ = job(|reply| self.store.identities(reply)).await;
             return Ok(Found { have: Bitfield::full(count), partial: Vec::new(), recorded: true });
         }
         let files = job(|reply| self.store.identities(reply)).await?;
@@ -143,7 +146,7 @@ impl TorrentShell {
         Ok(Found { have, partial, recorded })
     }
 
-    async fn check(&self, pieces: Bitfield) -> Result<CheckOutcome, StorageError> {
+    pub(super) async fn check(&self, pieces: Bitfield) -> Result<CheckOutcome, StorageError> {
         let progress = Arc::clone(&self.life.borrow().progress);
         let checked = job(|reply| self.store.check(Some(pieces), progress, reply));
         tokio::pin!(checked);
@@ -281,10 +284,7 @@ impl TorrentShell {
                 live.core.handle_peers(now, PeerSource::User, &early_peers, &mut live.out);
             });
         }
-        let newcomers = self.life.borrow_mut().take_newcomers();
-        for newcomer in newcomers {
-            self.handle_newcomer(newcomer);
-        }
+        self.take_in_newcomers();
         self.publish_now();
         self.wake();
     }

@@ -75,6 +75,10 @@ impl TorrentShell {
                     tracing::debug!(%piece, "corrupt");
                     core.handle_piece_failed(now, piece, &digests, out);
                 }
+                PieceOutcome::Failed(error) if error.kind == StorageErrorKind::Changed => {
+                    self.recheck();
+                    core.handle_write_failed(now, piece, out);
+                }
                 PieceOutcome::Failed(error) => {
                     // First, so that the core is out of credit when it has the blocks to ask for again.
                     self.fail(&error);
@@ -94,8 +98,12 @@ impl TorrentShell {
         self.with_live(|live, now| {
             let ready = live.pieces.spilled(piece, blocks, result.is_ok());
             if let Err(error) = &result {
-                self.fail(error);
-                self.tell_credit(live, now);
+                if error.kind == StorageErrorKind::Changed {
+                    self.recheck();
+                } else {
+                    self.fail(error);
+                    self.tell_credit(live, now);
+                }
                 live.core.handle_write_failed(now, piece, &mut live.out);
             } else {
                 self.on_unsaved(&mut self.life.borrow_mut(), now, 0);
@@ -114,6 +122,10 @@ impl TorrentShell {
                     Ok(bytes) => peer.block_read(block, Some(bytes)),
                     Err(error) => {
                         peer.block_read(block, None);
+                        if error.kind == StorageErrorKind::Changed {
+                            self.recheck();
+                            continue;
+                        }
                         if error.kind == StorageErrorKind::Closed {
                             // Nobody looked whether it is there: the peer may ask again when it comes back.
                             tracing::debug!(addr = %peer.addr, %error, "disconnecting");
@@ -122,7 +134,7 @@ impl TorrentShell {
                         }
                         tracing::warn!(torrent = %self.shared.hashes.wire(), piece = %block.piece, %error,
                             "a piece cannot be read any more");
-                        live.core.handle_piece_lost(now, block.piece, &mut live.out);
+                        self.lose(live, now, [block.piece]);
                     }
                 }
             }
@@ -166,9 +178,10 @@ fn torrent_error(error: &StorageError) -> TorrentError {
         StorageErrorKind::NoSpace => ErrorKind::NoSpace,
         StorageErrorKind::Permission => ErrorKind::Permission,
         StorageErrorKind::ReadOnly => ErrorKind::ReadOnly,
-        StorageErrorKind::NotFound | StorageErrorKind::Closed | StorageErrorKind::Io => {
-            ErrorKind::Io
-        }
+        StorageErrorKind::NotFound
+        | StorageErrorKind::Closed
+        | StorageErrorKind::Changed
+        | StorageErrorKind::Io => ErrorKind::Io,
     };
     TorrentError { kind, message: error.to_string() }
 }

@@ -15,6 +15,7 @@ from peers import net
 from peers.process import DEADLINE_S, wait_for
 
 CHOKE, UNCHOKE, INTERESTED, NOT_INTERESTED, HAVE, BITFIELD, REQUEST, PIECE, CANCEL = range(9)
+HAVE_ALL, REJECT = 14, 16
 KEEP_ALIVE = -1
 EXTENDED = 20
 BLOCK = 16384
@@ -58,9 +59,9 @@ class Conversation:
             data += more
         return data
 
-    def handshake(self, first=True, extensions=False, dht=False):
-        """Both handshakes; `first` when we dialled. Who begins encrypted gets no answer. Reserved bits are zero unless the extension protocol or the DHT is asked for."""
-        reserved = bytes([0, 0, 0, 0, 0, 0x10 if extensions else 0, 0, 1 if dht else 0])
+    def handshake(self, first=True, extensions=False, dht=False, fast=False):
+        """Both handshakes; `first` when we dialled. Who begins encrypted gets no answer. Reserved bits are zero unless the extension protocol, the DHT or the fast extension is asked for."""
+        reserved = bytes([0, 0, 0, 0, 0, 0x10 if extensions else 0, 0, (1 if dht else 0) | (4 if fast else 0)])
         ours = b"\x13BitTorrent protocol" + reserved + self.torrent.info_hash + self.peer.peer_id
         if first:
             self.raw(ours)
@@ -316,7 +317,7 @@ class Leech:
 
     def __init__(self, lab, torrent, address):
         self.torrent, self.address = torrent, address
-        self.right, self.wrong, self.offered, self.failures = 0, [], None, []
+        self.right, self.wrong, self.offered, self.rejected, self.failures = 0, [], None, set(), []
         self._lab, self._truth = lab, torrent.payload.read()
         self._ended = threading.Event()
         lab.closing(self)
@@ -334,7 +335,7 @@ class Leech:
                 return
 
     def _speak(self, talk):
-        talk.handshake()
+        talk.handshake(fast=True)
         talk.send(INTERESTED)
         offered, unchoked, asked = set(), False, 0
         while not self._ended.is_set():
@@ -342,13 +343,21 @@ class Leech:
             if kind == BITFIELD:
                 offered |= pieces_of(payload, self.torrent.payload.piece_count)
                 self.offered = set(offered)
+            elif kind == HAVE_ALL:
+                offered |= set(range(self.torrent.payload.piece_count))
+                self.offered = set(offered)
             elif kind == HAVE:
                 offered.add(struct.unpack(">I", payload)[0])
                 self.offered = set(offered)
             elif kind == UNCHOKE:
                 unchoked = True
             elif kind == CHOKE:
-                unchoked, asked = False, 0
+                unchoked = False
+            elif kind == REJECT:
+                asked -= 1
+                if unchoked:
+                    offered.discard(struct.unpack_from(">I", payload)[0])
+                    self.rejected.add(struct.unpack_from(">I", payload)[0])
             elif kind == PIECE:
                 asked -= 1
                 self._compare(payload)

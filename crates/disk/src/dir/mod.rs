@@ -410,7 +410,9 @@ impl Storage for DirStorage {
     }
 
     fn volume(&self) -> Option<u64> {
-        beneath::device(&self.dir)
+        // What is mounted below the directory is another device.
+        let top = self.layout.files().first().and_then(|file| file.path.iter().next());
+        beneath::device(&top.map_or_else(|| self.dir.clone(), |top| self.dir.join(top)))
     }
 
     fn describe(&self, file: FileIndex) -> String {

@@ -24,6 +24,8 @@ pub enum StorageErrorKind {
     NotFound,
     /// The disk subsystem is shut down or overrun; nothing was done.
     Closed,
+    /// The process has no file descriptor left.
+    TooManyOpen,
     /// Another program changed the file: what is in it has to be checked anew. Nothing was written.
     Changed,
     /// Anything else: a failing disk, most often.
@@ -41,6 +43,7 @@ impl StorageError {
                 " (check the owner and mode of the file and its directories)"
             }
             StorageErrorKind::ReadOnly => " (mount it writable, or choose another directory)",
+            StorageErrorKind::TooManyOpen => " (allow more open files: ulimit -n)",
             StorageErrorKind::NotFound
             | StorageErrorKind::Closed
             | StorageErrorKind::Changed
@@ -95,6 +98,9 @@ impl StorageErrorKind {
         if error.get_ref().is_some_and(|cause| cause.is::<ChangedByOther>()) {
             return Self::Changed;
         }
+        if is_exhausted(error) {
+            return Self::TooManyOpen;
+        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
             io::ErrorKind::PermissionDenied => Self::Permission,
@@ -103,6 +109,20 @@ impl StorageErrorKind {
             _ => Self::Io,
         }
     }
+}
+
+/// Whether nothing can be opened until something is closed.
+#[cfg(unix)]
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&code))
+}
+
+/// Whether nothing can be opened until something is closed: not told here.
+#[cfg(not(unix))]
+pub(crate) fn is_exhausted(_: &io::Error) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -130,6 +150,7 @@ mod tests {
             (1, Permission),
             (30, ReadOnly),
             (5, Io),
+            (24, TooManyOpen),
         ];
         for (errno, kind) in classes {
             assert_eq!(StorageErrorKind::of(&io::Error::from_raw_os_error(errno)), kind, "{errno}");

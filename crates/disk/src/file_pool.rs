@@ -70,6 +70,15 @@ impl FilePool {
         drop(closing);
     }
 
+    /// Closes the least recently used file. False if none is open.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let mut open = self.lock();
+        let oldest = open.order.first_key_value().map(|(_, &key)| key);
+        let closing = oldest.and_then(|key| open.remove(key));
+        drop(open);
+        closing.is_some()
+    }
+
     /// Closes one file.
     pub(crate) fn forget(&self, key: FileKey) {
         let closing = self.lock().remove(key);
@@ -131,6 +140,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&first), 2);
         pool.put((1, 3), file(), false);
         assert_eq!(Arc::strong_count(&first), 1, "closed but for the one who holds it");
+        assert!(pool.close_oldest() && pool.close_oldest() && !pool.close_oldest());
     }
 
     #[test]

@@ -144,6 +144,13 @@ class Conversation:
         while True:
             self.message()
 
+    def hang_up(self):
+        """Ends the connection, also under a thread that waits for something to come."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
     def close(self):
         self._sock.close()
 
@@ -319,15 +326,15 @@ class Leech:
         self.torrent, self.address = torrent, address
         self.right, self.wrong, self.offered, self.rejected, self.failures = 0, [], None, set(), []
         self._lab, self._truth = lab, torrent.payload.read()
-        self._ended = threading.Event()
+        self._ended, self._talk = threading.Event(), None
         lab.closing(self)
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
         while not self._ended.is_set():
             try:
-                talk = dial(self._lab, self.torrent, self.address)
-                self._speak(talk)
+                self._talk = dial(self._lab, self.torrent, self.address)
+                self._speak(self._talk)
             except (Closed, OSError):
                 self._ended.wait(0.05)
             except Exception as error:  # noqa: BLE001 - the test has to see it
@@ -382,6 +389,8 @@ class Leech:
 
     def close(self):
         self._ended.set()
+        if self._talk:
+            self._talk.hang_up()
 
 
 def pieces_of(bitfield, count):

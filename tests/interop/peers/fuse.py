@@ -18,6 +18,9 @@ NAMES = {
     30: "fsyncdir", 34: "access", 35: "create", 36: "interrupt", 42: "batch_forget", 43: "fallocate", 45: "rename2",
 }  # fmt: skip
 SILENT = {"forget", "batch_forget"}
+# Answered at once that there is no such call: the kernel would make it for each file of a process that has ended, and the process stay
+# until the answer comes.
+UNKNOWN = {"flush"}
 DIRECT_IO = 1
 MAX_WRITE = 1 << 17
 SIZE, MTIME, MODE = 8, 32, 1
@@ -102,7 +105,7 @@ class Faulty:
                     continue
                 with self._lock:
                     stalled = self._stalled
-                if stalled and NAMES.get(struct.unpack_from("I", request, 4)[0]) not in SILENT:
+                if stalled and NAMES.get(struct.unpack_from("I", request, 4)[0]) not in SILENT | UNKNOWN:
                     self._hold(request)
                 else:
                     self._answer(request)
@@ -130,7 +133,7 @@ class Faulty:
             size = next((s for call, numbers, s in self._rules if call == name and numbers is None), None)
         if error:
             return self._reply(unique, -error)
-        if name is None:
+        if name is None or name in UNKNOWN:
             return self._reply(unique, -errno.ENOSYS)
         try:
             more = (size,) if name in ("read", "write") else ()
@@ -244,7 +247,7 @@ class Faulty:
     def on_statfs(self, *_):
         return struct.pack("5Q4I", 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, 255, 4096, 0) + bytes(24)
 
-    on_flush = on_fsyncdir = on_releasedir = on_readdir = on_access = on_nothing
+    on_fsyncdir = on_releasedir = on_readdir = on_access = on_nothing
 
 
 def text(body):

@@ -7,6 +7,7 @@ mod aside;
 mod marks;
 
 use crate::beneath::{self, Access, Root};
+use crate::error::is_exhausted;
 use crate::file_pool::FilePool;
 use crate::layout::{Layout, LayoutFile};
 use crate::positional;
@@ -130,7 +131,7 @@ impl DirStorage {
         if let Some(root) = self.pool.get((self.id, ROOT), false) {
             return Ok(root);
         }
-        let root = Arc::new(beneath::open_root(&self.dir)?);
+        let root = Arc::new(self.make_room(|| beneath::open_root(&self.dir))?);
         self.pool.put((self.id, ROOT), Arc::clone(&root), false);
         Ok(root)
     }
@@ -140,11 +141,22 @@ impl DirStorage {
         Ok(Arc::new(beneath::open_root(&self.dir)?))
     }
 
+    /// Tries again for as long as files can be closed that were used longer ago, if descriptors are short.
+    fn make_room<T>(&self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match attempt() {
+                Err(e) if is_exhausted(&e) && self.pool.close_oldest() => {}
+                result => return result,
+            }
+        }
+    }
+
     fn open(&self, place: Place<'_>) -> io::Result<Arc<File>> {
         if let Some(open) = self.pool.get((self.id, place.number), false) {
             return Ok(open);
         }
-        let open = beneath::open(&*self.root()?, place.path, Access::Read)?;
+        let root = self.root()?;
+        let open = self.make_room(|| beneath::open(&root, place.path, Access::Read))?;
         Ok(self.keep(place, open, false))
     }
 
@@ -157,7 +169,9 @@ impl DirStorage {
         if let Some(open) = self.pool.get((self.id, place.number), true) {
             return Ok((open, false));
         }
-        let there = self.root().and_then(|root| beneath::open(&root, place.path, Access::Write));
+        let there = self
+            .root()
+            .and_then(|root| self.make_room(|| beneath::open(&root, place.path, Access::Write)));
         match there {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // One that was there and is gone, is missed by whoever thinks its data is there.
@@ -171,7 +185,8 @@ impl DirStorage {
     fn create(&self, place: Place<'_>) -> io::Result<File> {
         let access = Access::Create { executable: place.executable };
         let dirs = self.make_parents(place.path)?;
-        let open = beneath::open(&*self.root()?, place.path, access)?;
+        let root = self.root()?;
+        let open = self.make_room(|| beneath::open(&root, place.path, access))?;
         self.unsynced().insert(dirs.to_owned());
         Ok(open)
     }
@@ -180,8 +195,10 @@ impl DirStorage {
     fn make_parents<'a>(&self, path: &'a str) -> io::Result<&'a str> {
         let dirs = path.rsplit_once('/').map_or("", |(dirs, _)| dirs);
         let make = |root: &Root| {
-            beneath::make_dirs(root, dirs, |grown| {
-                self.unsynced().insert(grown.to_owned());
+            self.make_room(|| {
+                beneath::make_dirs(root, dirs, |grown| {
+                    self.unsynced().insert(grown.to_owned());
+                })
             })
         };
         // Whether the directory is there, and still the one we hold open, shows when something is made in it.
@@ -244,7 +261,7 @@ impl DirStorage {
 
     fn identity_of(&self, place: Place<'_>) -> io::Result<Option<FileIdentity>> {
         match self.root() {
-            Ok(root) => beneath::identity(&root, place.path),
+            Ok(root) => self.make_room(|| beneath::identity(&root, place.path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
@@ -277,7 +294,7 @@ impl DirStorage {
         self.pool.forget((self.id, place.number));
         self.marks.forget(place.number);
         match self.root() {
-            Ok(root) => beneath::remove(&root, place.path),
+            Ok(root) => self.make_room(|| beneath::remove(&root, place.path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
         }
@@ -318,11 +335,15 @@ impl Storage for DirStorage {
 
     fn sync_names(&self) -> io::Result<()> {
         let dirs = std::mem::take(&mut *self.unsynced());
-        let result = dirs.iter().try_for_each(|dir| match beneath::sync_dir(&*self.root()?, dir) {
-            // Removed meanwhile, and with it what was to be kept.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        });
+        let sync = |dir: &String| {
+            let root = self.root()?;
+            match self.make_room(|| beneath::sync_dir(&root, dir)) {
+                // Removed meanwhile, and with it what was to be kept.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            }
+        };
+        let result = dirs.iter().try_for_each(sync);
         if result.is_err() {
             self.unsynced().extend(dirs);
         }

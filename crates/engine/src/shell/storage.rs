@@ -126,7 +126,7 @@ impl TorrentShell {
                             self.recheck();
                             continue;
                         }
-                        if error.kind == StorageErrorKind::Closed {
+                        if matches!(error.kind, StorageErrorKind::Closed | StorageErrorKind::TooManyOpen) {
                             // Nobody looked whether it is there: the peer may ask again when it comes back.
                             tracing::debug!(addr = %peer.addr, %error, "disconnecting");
                             peer.close();
@@ -180,6 +180,7 @@ fn torrent_error(error: &StorageError) -> TorrentError {
         StorageErrorKind::ReadOnly => ErrorKind::ReadOnly,
         StorageErrorKind::NotFound
         | StorageErrorKind::Closed
+        | StorageErrorKind::TooManyOpen
         | StorageErrorKind::Changed
         | StorageErrorKind::Io => ErrorKind::Io,
     };

@@ -37,13 +37,13 @@ class Pair:
         self.troubled = Seed(lab, torrents[0], until=troubled_until)
         # It is not done before it is told to be, so that the program does not end.
         self.sound = Seed(lab, torrents[1], until=4)
-        self.start = lambda *options: self._start(lab, samara, torrents, options)
+        self.start = lambda *options, prefix=(): self._start(lab, samara, torrents, options, prefix)
 
-    def _start(self, lab, samara, torrents, options):
+    def _start(self, lab, samara, torrents, options, prefix):
         args = ["download", *(t.path for t in torrents), "-o", self.into, "--bind", samara._host(), "--port", "0", "--no-seed", *options]
         for seed in (self.troubled, self.sound):
             args += ["--peer", seed.address]
-        self.process = samara.start(lab, *args)
+        self.process = samara.start(lab, *args, prefix=prefix)
         self.transfer = contract.SamaraTransfer(self.process, None, None)
         return self.transfer
 
@@ -216,6 +216,23 @@ def test_stalled_mount(lab, contents, samara, when):
     pair.transfer.wait_complete()
     assert not pair.differences()
     assert "failed" not in pair.states()
+
+
+def test_stalled_mount_whose_files_make_room(lab, contents, samara, tmp_path_factory):
+    """The other one needs more files than may be open: those of the stalled mount go, whose server wants to be asked and does not answer."""
+    sizes = [((f"{i:03}",), 4_000) for i in range(200)]
+    many = payloads.made(tmp_path_factory.mktemp("payload"), "many", sizes, 32 * KIB, seed=83)
+    pair = Pair(lab, (contents[0], many), samara, lambda lab, path: Faulty(lab, path, flush=True), troubled_until=8)
+    pair.start("--json", prefix=["prlimit", "--nofile=256:256", "--"])
+    assert pair.troubled.stalled.wait(60)
+    pair.mount.stall()
+    pair.troubled.go_on()
+    pair.sound.go_on()
+    wait_for("the other one is durable", lambda: pair._ended() or "seeding" in pair.states("many"))
+    assert pair.process.running(), pair.process.tail()
+    pair.mount.go_on()
+    pair.transfer.wait_complete()
+    assert not pair.differences() and not payloads.differences(many, pair.into)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

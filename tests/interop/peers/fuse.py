@@ -27,10 +27,11 @@ SIZE, MTIME, MODE = 8, 32, 1
 
 
 class Faulty:
-    """Mounts itself at `path`. Every call reaches it, since nothing is cached."""
+    """Mounts itself at `path`. Every call reaches it, since nothing is cached. With `flush` it wants to know of every file that is closed."""
 
-    def __init__(self, lab, path):
+    def __init__(self, lab, path, flush=False):
         self.path, self.backing = path, lab.folder("backing")
+        self._unknown = set() if flush else UNKNOWN
         self.calls = Counter()
         self._nodes, self._numbers = {1: ""}, {"": 1}
         self._open, self._next = {}, 1
@@ -105,7 +106,7 @@ class Faulty:
                     continue
                 with self._lock:
                     stalled = self._stalled
-                if stalled and NAMES.get(struct.unpack_from("I", request, 4)[0]) not in SILENT | UNKNOWN:
+                if stalled and NAMES.get(struct.unpack_from("I", request, 4)[0]) not in SILENT | self._unknown:
                     self._hold(request)
                 else:
                     self._answer(request)
@@ -133,7 +134,7 @@ class Faulty:
             size = next((s for call, numbers, s in self._rules if call == name and numbers is None), None)
         if error:
             return self._reply(unique, -error)
-        if name is None or name in UNKNOWN:
+        if name is None or name in self._unknown:
             return self._reply(unique, -errno.ENOSYS)
         try:
             more = (size,) if name in ("read", "write") else ()
@@ -247,7 +248,7 @@ class Faulty:
     def on_statfs(self, *_):
         return struct.pack("5Q4I", 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, 255, 4096, 0) + bytes(24)
 
-    on_fsyncdir = on_releasedir = on_readdir = on_access = on_nothing
+    on_flush = on_fsyncdir = on_releasedir = on_readdir = on_access = on_nothing
 
 
 def text(body):

@@ -14,6 +14,7 @@ from peers.fuse import Faulty
 from peers.process import wait_for
 
 KIB, MIB = 1 << 10, 1 << 20
+STALLED_S = int(os.environ.get("INTEROP_STALL_S", "3"))
 WITHIN_S = 30  # of the trouble's end, by when a torrent has to be on its way again
 
 
@@ -209,7 +210,7 @@ def test_stalled_mount(lab, contents, samara, when):
     assert pair.mount.held_some.wait(60)
     wait_for("and durable", lambda: pair._ended() or "seeding" in pair.states("sound"))
     said = len(pair.states())
-    wait_for("three more lines", lambda: pair._ended() or len(pair.states()) >= said + 3)
+    wait_for("more lines, one a second", lambda: pair._ended() or len(pair.states()) >= said + STALLED_S, 3 * STALLED_S + 60)
     assert pair.process.running(), pair.process.tail()
     pair.troubled.go_on()
     pair.mount.go_on()

@@ -151,11 +151,29 @@ def nested(root):
     return _write(root, "nested", sizes, False, 32 * KIB, seed=2)
 
 
+def scattered(root):
+    """Little of everything: files that share pieces, one of whole pieces, an empty one, directories. For what is done hundreds of times."""
+    sizes = [
+        (("a", "first.bin"), 100_000),
+        (("a", "tiny"), 5),
+        (("b", "c", "whole.bin"), 3 * 16 * KIB),
+        (("b", "empty"), 0),
+        (("long.bin",), 250_000),
+        (("z.bin",), 70_000),
+    ]
+    return _write(root, "scattered", sizes, False, 16 * KIB, seed=7)
+
+
 def many(root, count=10_000):
     """Thousands of files in few pieces: many files a piece, some of them empty."""
     draw = random.Random(3)
     sizes = [((f"{i % 100:02}", f"file {i:05}"), draw.randrange(0, 2 * KIB)) for i in range(count)]
     return _write(root, "many", sizes, False, 256 * KIB, seed=3)
+
+
+def made(root, name, sizes, piece_length, seed):
+    """Files of these sizes, as (path, bytes)."""
+    return _write(root, name, sizes, False, piece_length, seed)
 
 
 def sparse(root, size, piece_length=MIB, name="large.bin"):

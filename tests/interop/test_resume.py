@@ -11,6 +11,7 @@ from peers import samara as contract
 from peers.clients import Libtorrent
 from peers.fake import Fake, honest
 from peers.process import wait_for
+from test_disk_trouble import WITHOUT_PRIVILEGE
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -134,18 +135,64 @@ def test_state_that_no_longer_holds_is_not_trusted(lab, content, samara):
     assert victim in {index for index, _, _ in seed.served}
 
 
-def test_damaged_state_is_no_obstacle(lab, content, samara):
-    """Whatever lies in the state directory is overwritten with garbage between two runs."""
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def garbage(path):
+    path.write_bytes(b"\xff garbage \x00" * 50)
+
+
+def directory(path):
+    path.unlink()
+    path.mkdir()
+    (path / "keep").write_text("mine")
+
+
+def unreadable(path):
+    path.chmod(0)
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, emptied, garbage, directory, unreadable])
+def test_damaged_state_is_set_aside(lab, content, samara, damage):
+    """Whatever became of the record: it is named and kept, all is checked, and nothing that is there is fetched again."""
     into = lab.folder("into")
     torrent, download, whole = fetch_half(lab, content, samara, into)
-    download.process.stop(signal.SIGKILL)
-    state = [path for path in (lab.directory / "home" / "state").rglob("*") if path.is_file()]
-    for path in state:
-        path.write_bytes(b"\xff garbage \x00" * 50)
+    download.process.stop(signal.SIGINT)
+    (record,) = (lab.directory / "home" / "state").rglob("*.resume")
+    damage(record)
+    before = None if record.is_dir() else record.read_bytes()
     seed = Fake(lab, torrent, honest)
-    samara.download(lab, torrent, into, [seed.address]).wait_complete()
+    again = samara.download(lab, torrent, into, [seed.address], prefix=WITHOUT_PRIVILEGE)
+    again.wait_complete()
     assert not payloads.differences(content, into)
     assert not {index for index, _, _ in seed.served} & whole, "a full check finds what is there"
+    (aside,) = record.parent.glob("*.damaged*")
+    assert (aside / "keep").read_text() == "mine" if before is None else aside.read_bytes() == before
+    assert str(record) in "\n".join(again.process.err), again.process.tail()
+    assert record.is_file(), "there is a new one"
+
+
+def test_state_that_cannot_be_written_is_no_obstacle(lab, content, samara):
+    """The download goes on and is right; the next run checks all of it."""
+    into, state = lab.folder("into"), lab.folder("state")
+    state.chmod(0o555)
+    torrent = content.torrent(lab.private("t.torrent"))
+    options = ["--state-dir", state]
+    samara.download(lab, torrent, into, [Fake(lab, torrent, honest).address], *options, prefix=WITHOUT_PRIVILEGE).wait_complete()
+    assert not payloads.differences(content, into)
+    assert not list(state.iterdir())
+    samara.download(lab, torrent, into, (), *options, prefix=WITHOUT_PRIVILEGE).wait_complete()
 
 
 def test_second_run_on_finished_data(lab, content, samara):

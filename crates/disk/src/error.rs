@@ -24,6 +24,10 @@ pub enum StorageErrorKind {
     NotFound,
     /// The disk subsystem is shut down or overrun; nothing was done.
     Closed,
+    /// The process has no file descriptor left.
+    TooManyOpen,
+    /// Another program changed the file: what is in it has to be checked anew. Nothing was written.
+    Changed,
     /// Anything else: a failing disk, most often.
     Io,
 }
@@ -39,7 +43,11 @@ impl StorageError {
                 " (check the owner and mode of the file and its directories)"
             }
             StorageErrorKind::ReadOnly => " (mount it writable, or choose another directory)",
-            StorageErrorKind::NotFound | StorageErrorKind::Closed | StorageErrorKind::Io => "",
+            StorageErrorKind::TooManyOpen => " (allow more open files: ulimit -n)",
+            StorageErrorKind::NotFound
+            | StorageErrorKind::Closed
+            | StorageErrorKind::Changed
+            | StorageErrorKind::Io => "",
         };
         Self { kind, message: format!("cannot {operation} {place}: {cause}{hint}") }
     }
@@ -48,6 +56,10 @@ impl StorageError {
     pub(crate) fn too_short(place: &dyn fmt::Display) -> Self {
         let message = format!("cannot read {place}: the file is missing or shorter than it was");
         Self { kind: StorageErrorKind::NotFound, message }
+    }
+
+    pub(crate) fn changed(place: &dyn fmt::Display) -> Self {
+        Self::new("use", place, &io::Error::other(ChangedByOther))
     }
 
     pub(crate) fn closed(why: &str) -> Self {
@@ -67,10 +79,28 @@ impl fmt::Display for StorageError {
 
 impl std::error::Error for StorageError {}
 
+/// The cause of [`StorageErrorKind::Changed`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChangedByOther;
+
+impl fmt::Display for ChangedByOther {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another program changed it")
+    }
+}
+
+impl std::error::Error for ChangedByOther {}
+
 impl StorageErrorKind {
     /// The class of a system error.
     #[must_use]
     pub fn of(error: &io::Error) -> Self {
+        if error.get_ref().is_some_and(|cause| cause.is::<ChangedByOther>()) {
+            return Self::Changed;
+        }
+        if is_exhausted(error) {
+            return Self::TooManyOpen;
+        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
             io::ErrorKind::PermissionDenied => Self::Permission,
@@ -79,6 +109,20 @@ impl StorageErrorKind {
             _ => Self::Io,
         }
     }
+}
+
+/// Whether nothing can be opened until something is closed.
+#[cfg(unix)]
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&code))
+}
+
+/// Whether nothing can be opened until something is closed: not told here.
+#[cfg(not(unix))]
+pub(crate) fn is_exhausted(_: &io::Error) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -106,6 +150,7 @@ mod tests {
             (1, Permission),
             (30, ReadOnly),
             (5, Io),
+            (24, TooManyOpen),
         ];
         for (errno, kind) in classes {
             assert_eq!(StorageErrorKind::of(&io::Error::from_raw_os_error(errno)), kind, "{errno}");

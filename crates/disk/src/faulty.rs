@@ -3,7 +3,7 @@
 //! Faults are bound to the count of calls of one kind, and delays are gates that the test opens, so a test with
 //! faults is as deterministic as one without.
 
-use crate::storage::{Allocation, FileIdentity, Storage};
+use crate::storage::{Allocation, FileIdentity, Look, Storage};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -196,6 +196,16 @@ impl Storage for FaultyStorage {
 
     fn has_data(&self, file: FileIndex, offset: u64, len: u64) -> io::Result<bool> {
         self.inner.has_data(file, offset, len)
+    }
+
+    fn note(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
+        self.enter(Operation::Identity)?;
+        self.inner.note(file)
+    }
+
+    fn look(&self, file: FileIndex) -> io::Result<Look> {
+        self.enter(Operation::Identity)?;
+        self.inner.look(file)
     }
 
     fn set_wanted(&self, wanted: Option<&Bitfield>) -> io::Result<()> {

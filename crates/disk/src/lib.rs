@@ -69,6 +69,6 @@ pub use layout::{Layout, LayoutFile, Segment};
 pub use memory::MemoryStorage;
 pub use piece::PieceOutcome;
 pub use pool::{BlockBuf, BlockBytes, BlockPool};
-pub use storage::{Allocation, FileIdentity, Storage};
-pub use store::{FinishedPiece, ReadBlock, Reply, Store};
+pub use storage::{Allocation, FileIdentity, Look, Storage};
+pub use store::{FinishedPiece, ReadBlock, Reply, Store, Synced};
 pub use walk::{Walk, WalkError, WalkedFile, walk};

@@ -27,7 +27,7 @@ pub trait Storage: Send + Sync {
     /// As the system gives them.
     fn write_at(&self, file: FileIndex, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Makes what was written to the file durable.
+    /// Makes what was written to the file durable. That somebody deleted it is no error; [`Storage::look`] tells.
     ///
     /// # Errors
     /// As the system gives them. After one, what was written since the last success is unknown; reads must give what is on disk
@@ -56,6 +56,23 @@ pub trait Storage: Send + Sync {
     fn has_data(&self, file: FileIndex, offset: u64, len: u64) -> io::Result<bool> {
         let _ = (file, offset, len);
         Ok(true)
+    }
+
+    /// As [`Storage::identity`], and from now on the file is taken for what it is: changes of others are seen as
+    /// [`Look::changed`]. Whoever trusts or checks what is in it, does this first.
+    ///
+    /// # Errors
+    /// As [`Storage::identity`].
+    fn note(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
+        self.identity(file)
+    }
+
+    /// As [`Storage::identity`], and whether somebody else changed the file since it was noted.
+    ///
+    /// # Errors
+    /// As [`Storage::identity`].
+    fn look(&self, file: FileIndex) -> io::Result<Look> {
+        Ok(Look { identity: self.identity(file)?, changed: false })
     }
 
     /// Tells which files are wanted (`None`: all) before any is prepared. Bytes of pieces that reach from a wanted
@@ -89,8 +106,8 @@ pub trait Storage: Send + Sync {
     }
 
     /// Reads from `offset` on into `bufs`, one after another, without ever waiting: not for a disk, and not for a file to
-    /// be opened. Gives the bytes read, 0 where it would have to wait or there is trouble, which
-    /// [`Storage::read_at`] will tell.
+    /// be opened. Gives the bytes read, 0 where it would have to wait, where the file may have changed, or where there is
+    /// trouble, which [`Storage::read_at`] or [`Storage::look`] will tell.
     fn try_read_at(&self, file: FileIndex, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> usize {
         let _ = (file, offset, bufs);
         0
@@ -120,6 +137,15 @@ pub enum Allocation {
     Sparse,
     /// In full when the torrent starts, where the file system can.
     Full,
+}
+
+/// What a file is like, and whether it ought to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Look {
+    /// What it is like; `None` if there is none.
+    pub identity: Option<FileIdentity>,
+    /// Whether it is another than was noted, and not by a write of ours.
+    pub changed: bool,
 }
 
 /// What tells whether a file changed while we did not look. Default: a file that is not there.

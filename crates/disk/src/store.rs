@@ -2,7 +2,7 @@
 
 use crate::check::{CheckOutcome, CheckProgress, CheckRun};
 use crate::disk::Handle;
-use crate::error::StorageError;
+use crate::error::{StorageError, StorageErrorKind};
 use crate::hash::lanes;
 use crate::layout::Layout;
 use crate::linear::LinearSpace;
@@ -13,14 +13,24 @@ use crate::storage::{FileIdentity, Storage};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{BlockRef, FileIndex, PieceIndex};
 use samara_wire::metainfo::PieceHash;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Called on a disk thread when a job is done; must not block. A job that is refused (after shutdown, or with far too
 /// much queued) has it called at once, on the caller's thread.
 pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// What a sync found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Synced {
+    /// Identity of each file, in the order of the torrent's files; padding files and missing ones do not exist.
+    pub files: Vec<FileIdentity>,
+    /// Those of them that somebody else changed since they were noted: what is in them is not known.
+    pub changed: Vec<FileIndex>,
+}
 
 /// A block that was to be read, and what became of it.
 pub type ReadBlock = (BlockRef, Result<BlockBytes, StorageError>);
@@ -186,11 +196,10 @@ impl Store {
             if refused.is_none() && soon.len() > 1 {
                 ahead.into_iter().for_each(|range| inner.space.will_read(range));
             }
-            let read = |block| match &refused {
-                None => (block, inner.read_block(block)),
-                Some(error) => (block, Err(error.clone())),
-            };
-            reply(blocks.into_iter().map(read).collect());
+            reply(match refused {
+                None => inner.read_blocks(blocks),
+                Some(error) => blocks.into_iter().map(|b| (b, Err(error.clone()))).collect(),
+            });
         };
         self.0.handle.scheduler.submit(&self.0.owner, Class::Read, Work::Once(Box::new(job)));
     }
@@ -235,13 +244,19 @@ impl Store {
         self.submit(Class::Write, job, reply);
     }
 
-    /// Makes durable what was written by jobs that replied before this call, then gives each file's identity.
+    /// Makes durable what was written by jobs that replied before this call, then looks at each file.
     ///
     /// After an error nothing written since the last success may be taken to be on disk (N8).
-    pub fn sync(&self, reply: Reply<Result<Vec<FileIdentity>, StorageError>>) {
+    pub fn sync(&self, reply: Reply<Result<Synced, StorageError>>) {
         let job = move |inner: &Inner, _: &mut Worker| {
             inner.space.sync()?;
-            inner.identities()
+            let mut changed = Vec::new();
+            let files = inner.each_file(|file| {
+                let look = inner.space.storage.look(file)?;
+                changed.extend(look.changed.then_some(file));
+                Ok(look.identity)
+            })?;
+            Ok(Synced { files, changed })
         };
         self.submit(Class::Write, job, reply);
     }
@@ -271,9 +286,28 @@ impl Store {
     }
 
     /// Size, time of change and inode of each file, in the order of the torrent's files; padding files and missing
-    /// ones do not exist.
+    /// ones do not exist. From now on changes by others are noticed ([`StorageErrorKind::Changed`], [`Synced::changed`]).
     pub fn identities(&self, reply: Reply<Result<Vec<FileIdentity>, StorageError>>) {
-        self.submit(Class::Read, move |inner: &Inner, _: &mut Worker| inner.identities(), reply);
+        let job =
+            |inner: &Inner, _: &mut Worker| inner.each_file(|file| inner.space.storage.note(file));
+        self.submit(Class::Read, job, reply);
+    }
+
+    /// The files that somebody else changed. From now on they are taken for what they are, so their data has to be checked.
+    pub fn take_changed(&self, reply: Reply<Result<Vec<FileIndex>, StorageError>>) {
+        let job = |inner: &Inner, _: &mut Worker| {
+            let storage = &inner.space.storage;
+            let mut changed = Vec::new();
+            inner.each_file(|file| {
+                if storage.look(file)?.changed {
+                    changed.push(file);
+                    return storage.note(file);
+                }
+                Ok(None)
+            })?;
+            Ok(changed)
+        };
+        self.submit(Class::Read, job, reply);
     }
 
     /// Deletes the torrent's files, and directories that become empty thereby, durably. Other files stay. To be called when no
@@ -333,6 +367,39 @@ impl Inner {
         Some(first.start..last.end)
     }
 
+    /// Reads blocks to give them away: not from files that somebody else changed.
+    fn read_blocks(&self, blocks: Vec<BlockRef>) -> Vec<ReadBlock> {
+        let read = |block| (block, self.read_block(block));
+        let mut read: Vec<ReadBlock> = blocks.into_iter().map(read).collect();
+        // Looked at once each, and after all is read.
+        let mut looked = BTreeMap::new();
+        let tells = |result: &Result<BlockBytes, StorageError>| {
+            // What is missing or cut short is another change.
+            result.as_ref().err().is_none_or(|e| e.kind == StorageErrorKind::NotFound)
+        };
+        for (block, result) in read.iter_mut().filter(|(_, result)| tells(result)) {
+            let range = self.space.layout.range_of_block(block).unwrap_or_default();
+            let files = self.space.layout.segments(range).filter_map(|segment| segment.file);
+            let changed = files.into_iter().find_map(|file| {
+                looked.entry(file).or_insert_with(|| self.trouble_with(file)).clone()
+            });
+            if let Some(error) = changed {
+                *result = Err(error);
+            }
+        }
+        read
+    }
+
+    /// Why what was read from `file` is of no use, if it is not.
+    fn trouble_with(&self, file: FileIndex) -> Option<StorageError> {
+        let storage = &self.space.storage;
+        match storage.look(file) {
+            Ok(look) if look.changed => Some(StorageError::changed(&storage.describe(file))),
+            Ok(_) => None,
+            Err(e) => Some(StorageError::new("look at", &storage.describe(file), &e)),
+        }
+    }
+
     fn read_block(&self, block: BlockRef) -> Result<BlockBytes, StorageError> {
         let range = self.space.layout.range_of_block(&block).ok_or_else(|| misfit(&block))?;
         let mut bytes = BlockBytes::of_len(self.handle.pool(), block.len);
@@ -380,14 +447,18 @@ impl Inner {
         Ok(VerifyPiece { blocks, expected, want_digests })
     }
 
-    fn identities(&self) -> Result<Vec<FileIdentity>, StorageError> {
+    /// What `look` finds of each file.
+    fn each_file(
+        &self,
+        mut look: impl FnMut(FileIndex) -> io::Result<Option<FileIdentity>>,
+    ) -> Result<Vec<FileIdentity>, StorageError> {
         let storage = &self.space.storage;
         let identity = |(index, file): (u32, &crate::layout::LayoutFile)| {
             if !file.is_stored() {
                 return Ok(FileIdentity::default());
             }
             let index = FileIndex(index);
-            match storage.identity(index) {
+            match look(index) {
                 Ok(identity) => Ok(identity.unwrap_or_default()),
                 Err(e) => Err(StorageError::new("look at", &storage.describe(index), &e)),
             }

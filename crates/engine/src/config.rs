@@ -165,6 +165,8 @@ pub struct AddTorrent {
     pub paused: bool,
     /// Super-seeding (BEP 16).
     pub super_seeding: bool,
+    /// Never download: what is lost of complete data is no longer offered, and its files are not written to.
+    pub upload_only: bool,
     /// What to do with data already there.
     pub existing: Existing,
     /// Announce to the trackers.
@@ -189,6 +191,7 @@ impl AddTorrent {
             sequential: false,
             paused: false,
             super_seeding: false,
+            upload_only: false,
             existing: Existing::Resume,
             announce: true,
             seek: true,

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Newcomers shaking hands at a time, and those of them from one address.
+/// Newcomers shaking hands at a time, or fewer where the system grants few descriptors; and those of them from one address.
 const MAX_PENDING: usize = 256;
 const MAX_PENDING_OF_IP: usize = 64;
 
@@ -182,13 +182,14 @@ fn bind_one(source: &Source, port: u16) -> io::Result<std::net::TcpListener> {
 struct Gate {
     pending: HashMap<IpAddr, usize>,
     total: usize,
+    max: usize,
     exchanges: Exchanges,
 }
 
 impl Gate {
-    fn new() -> Rc<RefCell<Self>> {
+    fn new(max: usize) -> Rc<RefCell<Self>> {
         let exchanges = Exchanges::new(unguessable());
-        Rc::new(RefCell::new(Self { pending: HashMap::new(), total: 0, exchanges }))
+        Rc::new(RefCell::new(Self { pending: HashMap::new(), total: 0, max, exchanges }))
     }
 }
 
@@ -205,7 +206,7 @@ impl Admission {
         }
         let mut inner = gate.borrow_mut();
         let of_ip = inner.pending.get(&ip).copied().unwrap_or(0);
-        if inner.total >= MAX_PENDING || of_ip >= MAX_PENDING_OF_IP {
+        if inner.total >= inner.max || of_ip >= MAX_PENDING_OF_IP {
             return None;
         }
         inner.total += 1;
@@ -245,7 +246,7 @@ pub(crate) async fn run(
     sockets: Rc<Sockets>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
 ) {
-    let gate = Gate::new();
+    let gate = Gate::new(open_files::newcomers(MAX_PENDING));
     tokio::task::spawn_local(accept_utp(Rc::clone(&env), arrivals, Rc::clone(&gate)));
     if listeners.binding.proxy().is_some() {
         return relay::run(env, listeners.binding, sockets).await;
@@ -407,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_gate_bounds_each_address_and_all() {
-        let gate = Gate::new();
+        let gate = Gate::new(MAX_PENDING);
         let filter = SessionFilter::new(IpFilter::parse(b"192.0.2.1\n").0);
         let ip = |n: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
         let mut inside: Vec<_> = (0..MAX_PENDING_OF_IP)

@@ -53,6 +53,11 @@ pub(crate) fn connections(wanted: usize) -> usize {
     possible
 }
 
+/// Of `wanted` newcomers as many as may shake hands at a time: they take no descriptors that files need.
+pub(crate) fn newcomers(wanted: usize) -> usize {
+    wanted.min((granted() / 8).max(4))
+}
+
 fn possible(wanted: usize, granted: usize) -> usize {
     wanted.min((granted / 2).saturating_sub(RESERVE).max(1))
 }

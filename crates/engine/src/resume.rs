@@ -117,7 +117,7 @@ impl Record {
             Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 let aside = path.with_extension("resume.damaged");
-                tracing::warn!(path = %path.display(), %error, "resume data is of no use; set aside");
+                tracing::error!(path = %path.display(), %error, "resume data is of no use; set aside");
                 // If even that fails, the next save replaces it.
                 let _ = self.keep.rename(&path, &aside);
                 None

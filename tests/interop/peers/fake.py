@@ -8,12 +8,14 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 
 from peers import net
 from peers.process import DEADLINE_S, wait_for
 
 CHOKE, UNCHOKE, INTERESTED, NOT_INTERESTED, HAVE, BITFIELD, REQUEST, PIECE, CANCEL = range(9)
+HAVE_ALL, REJECT = 14, 16
 KEEP_ALIVE = -1
 EXTENDED = 20
 BLOCK = 16384
@@ -57,9 +59,9 @@ class Conversation:
             data += more
         return data
 
-    def handshake(self, first=True, extensions=False, dht=False):
-        """Both handshakes; `first` when we dialled. Who begins encrypted gets no answer. Reserved bits are zero unless the extension protocol or the DHT is asked for."""
-        reserved = bytes([0, 0, 0, 0, 0, 0x10 if extensions else 0, 0, 1 if dht else 0])
+    def handshake(self, first=True, extensions=False, dht=False, fast=False):
+        """Both handshakes; `first` when we dialled. Who begins encrypted gets no answer. Reserved bits are zero unless the extension protocol, the DHT or the fast extension is asked for."""
+        reserved = bytes([0, 0, 0, 0, 0, 0x10 if extensions else 0, 0, (1 if dht else 0) | (4 if fast else 0)])
         ours = b"\x13BitTorrent protocol" + reserved + self.torrent.info_hash + self.peer.peer_id
         if first:
             self.raw(ours)
@@ -141,6 +143,13 @@ class Conversation:
         """Reads all that comes and says nothing, until the other side hangs up."""
         while True:
             self.message()
+
+    def hang_up(self):
+        """Ends the connection, also under a thread that waits for something to come."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
 
     def close(self):
         self._sock.close()
@@ -257,3 +266,133 @@ def honest(talk):
     talk.bitfield()
     for request in talk.requests():
         talk.serve(*request)
+
+
+class Seed(Fake):
+    """An honest seed that notes what the other side claims to have, and when it first spoke.
+
+    After `until` pieces it serves no more until `go_on`, or, with `slowly`, one block in a while.
+    """
+
+    def __init__(self, lab, torrent, until=None, slowly=False):
+        self.claimed, self.greeted_at = set(), None
+        self.stalled = threading.Event()
+        self._slowly, self._gate = slowly, threading.Event()
+        self._until = torrent.payload.piece_count if until is None else until
+        super().__init__(lab, torrent, self._speak_as_seed)
+
+    def _speak_as_seed(self, talk):
+        talk.handshake()
+        talk.bitfield()
+        while True:
+            kind, payload = talk.message()
+            self.greeted_at = self.greeted_at or time.monotonic()
+            if kind == BITFIELD:
+                self.claimed = pieces_of(payload, self.torrent.payload.piece_count)
+            elif kind == INTERESTED:
+                talk.send(UNCHOKE)
+            elif kind == REQUEST:
+                self._answer(talk, *struct.unpack(">III", payload))
+
+    def _answer(self, talk, index, begin, length):
+        if len(self.pieces_served() | {index}) > self._until:
+            self.stalled.set()
+            if self._slowly:
+                time.sleep(0.4)
+            else:
+                self._gate.wait()
+        talk.serve(index, begin, length)
+
+    def go_on(self):
+        self._gate.set()
+
+    def pieces_served(self):
+        with self._lock:
+            return {index for index, _, _ in self.served}
+
+    def pieces_asked(self):
+        with self._lock:
+            return {index for index, _, _ in self.requested}
+
+    def close(self):
+        self._gate.set()
+        super().close()
+
+
+class Leech:
+    """Asks a seed under test for everything it offers, over and over, and compares each block; comes back whenever it is turned away."""
+
+    def __init__(self, lab, torrent, address):
+        self.torrent, self.address = torrent, address
+        self.right, self.wrong, self.offered, self.rejected, self.failures = 0, [], None, set(), []
+        self._lab, self._truth = lab, torrent.payload.read()
+        self._ended, self._talk = threading.Event(), None
+        lab.closing(self)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while not self._ended.is_set():
+            try:
+                self._talk = dial(self._lab, self.torrent, self.address)
+                self._speak(self._talk)
+            except (Closed, OSError):
+                self._ended.wait(0.05)
+            except Exception as error:  # noqa: BLE001 - the test has to see it
+                self.failures.append(repr(error))
+                return
+
+    def _speak(self, talk):
+        talk.handshake(fast=True)
+        talk.send(INTERESTED)
+        offered, unchoked, asked = set(), False, 0
+        while not self._ended.is_set():
+            kind, payload = talk.message()
+            if kind == BITFIELD:
+                offered |= pieces_of(payload, self.torrent.payload.piece_count)
+                self.offered = set(offered)
+            elif kind == HAVE_ALL:
+                offered |= set(range(self.torrent.payload.piece_count))
+                self.offered = set(offered)
+            elif kind == HAVE:
+                offered.add(struct.unpack(">I", payload)[0])
+                self.offered = set(offered)
+            elif kind == UNCHOKE:
+                unchoked = True
+            elif kind == CHOKE:
+                unchoked = False
+            elif kind == REJECT:
+                asked -= 1
+                if unchoked:
+                    offered.discard(struct.unpack_from(">I", payload)[0])
+                    self.rejected.add(struct.unpack_from(">I", payload)[0])
+            elif kind == PIECE:
+                asked -= 1
+                self._compare(payload)
+            while unchoked and offered and asked < 8:
+                piece = sorted(offered)[(self.right + asked) % len(offered)]
+                length = min(BLOCK, len(self._truth) - piece * self.torrent.payload.piece_length)
+                talk.send(REQUEST, struct.pack(">III", piece, 0, min(length, self.torrent.payload.piece_length)))
+                asked += 1
+
+    def _compare(self, payload):
+        index, begin = struct.unpack(">II", payload[:8])
+        start = index * self.torrent.payload.piece_length + begin
+        if payload[8:] == self._truth[start : start + len(payload) - 8]:
+            self.right += 1
+        else:
+            self.wrong.append((index, begin))
+
+    def wait_for_more(self, blocks=200):
+        goal = self.right + blocks
+        wait_for(f"{blocks} more blocks", lambda: self.right >= goal or self.wrong or self.failures)
+        assert not self.wrong and not self.failures, (self.wrong[:5], self.failures)
+
+    def close(self):
+        self._ended.set()
+        if self._talk:
+            self._talk.hang_up()
+
+
+def pieces_of(bitfield, count):
+    """The pieces that a bitfield message names."""
+    return {i for i in range(count) if bitfield[i // 8] & 0x80 >> i % 8}

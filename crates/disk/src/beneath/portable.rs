@@ -57,10 +57,23 @@ pub(crate) fn identity(root: &Root, path: &str) -> io::Result<Option<FileIdentit
         }
         Err(e) => return Err(e),
     };
+    Ok(meta.is_file().then(|| identity_of(&meta)))
+}
+
+/// What an open file is like.
+pub(crate) fn look(file: &File) -> io::Result<FileIdentity> {
+    Ok(identity_of(&file.metadata()?))
+}
+
+/// Nothing is known of that here.
+pub(crate) fn has_exact_times(_: &File) -> bool {
+    false
+}
+
+fn identity_of(meta: &std::fs::Metadata) -> FileIdentity {
     let since = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
     let mtime_ns = since.and_then(|d| i128::try_from(d.as_nanos()).ok()).unwrap_or(0);
-    let identity = FileIdentity { len: meta.len(), mtime_ns, inode: 0, exists: true };
-    Ok(meta.is_file().then_some(identity))
+    FileIdentity { len: meta.len(), mtime_ns, inode: 0, exists: true }
 }
 
 /// Removes the file at `path`, then the directories above it that are empty. Nothing there is fine.
@@ -77,7 +90,7 @@ pub(crate) fn remove(root: &Root, path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the file `from`, directly below `root`, the path `to`.
+/// Gives the file at `from` the name `to`, which nothing has yet.
 pub(crate) fn rename(root: &Root, from: &str, to: &str) -> io::Result<()> {
     std::fs::rename(resolve(root, from)?, resolve(root, to)?)
 }

@@ -98,12 +98,45 @@ pub(crate) fn identity(root: &Root, path: &str) -> io::Result<Option<FileIdentit
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(None);
     }
-    Ok(Some(FileIdentity {
+    Ok(Some(identity_of(&stat)))
+}
+
+/// What an open file is like, as far as that can be told without asking a server. One without a name does not exist.
+pub(crate) fn look(file: &File) -> io::Result<FileIdentity> {
+    #[cfg(target_os = "linux")]
+    if let Some(identity) = linux::look(file)? {
+        return Ok(identity);
+    }
+    let stat = rustix::fs::fstat(file)?;
+    if stat.st_nlink == 0 {
+        return Ok(FileIdentity::default());
+    }
+    Ok(identity_of(&stat))
+}
+
+/// Whether the file system sets the time of a change before the change is made. Those over a network set it when the server
+/// has the data, or when they like; what is not known to be exact is not.
+pub(crate) fn has_exact_times(file: &File) -> bool {
+    #[cfg(target_os = "linux")]
+    return linux::has_exact_times(file);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        false
+    }
+}
+
+fn identity_of(stat: &rustix::fs::Stat) -> FileIdentity {
+    FileIdentity {
         len: u64::try_from(stat.st_size).unwrap_or(0),
-        mtime_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
         inode: stat.st_ino,
         exists: true,
-    }))
+    }
+}
+
+fn nanoseconds(seconds: impl Into<i128>, rest: impl Into<i128>) -> i128 {
+    seconds.into() * 1_000_000_000 + rest.into()
 }
 
 /// Removes the file at `path`, then the directories above it that are empty. Nothing there is fine.
@@ -124,10 +157,29 @@ pub(crate) fn remove(root: &Root, path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the file `from`, directly below `root`, the path `to`.
+/// Gives the file at `from` the name `to`, which nothing has yet.
 pub(crate) fn rename(root: &Root, from: &str, to: &str) -> io::Result<()> {
-    check(from)?;
-    in_parent(root, to, |dir, name| rustix::fs::renameat(root, from, dir, name))
+    in_parent(root, from, |from_dir, from| {
+        Ok(in_parent(root, to, |to_dir, to| rename_at(from_dir, from, to_dir, to)))
+    })?
+}
+
+fn rename_at(
+    from_dir: BorrowedFd<'_>,
+    from: &str,
+    to_dir: BorrowedFd<'_>,
+    to: &str,
+) -> Result<(), Errno> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{RenameFlags, renameat_with};
+        match renameat_with(from_dir, from, to_dir, to, RenameFlags::NOREPLACE) {
+            // Not every file system can promise that.
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            result => return result,
+        }
+    }
+    rustix::fs::renameat(from_dir, from, to_dir, to)
 }
 
 /// Creates a symbolic link at `path` to `target`; what is there already stays.
@@ -205,14 +257,61 @@ fn explain(error: Errno) -> io::Error {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{BorrowedFd, Errno, Mode, OFlags, OwnedFd, explain, io};
-    use rustix::fs::ResolveFlags;
+    use super::{BorrowedFd, Errno, File, Mode, OFlags, OwnedFd, explain, io, nanoseconds};
+    use crate::storage::FileIdentity;
+    use rustix::fs::{AtFlags, ResolveFlags, StatxFlags};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     /// Tries again when a rename elsewhere made the kernel unsure whether the path stays below the root.
     const ATTEMPTS: usize = 16;
 
     static LACKING: AtomicBool = AtomicBool::new(false);
+
+    /// File systems of this machine's own disks and memory (`statfs(2)`): ext, XFS, Btrfs, tmpfs, ramfs, F2FS, overlay, ZFS, bcachefs,
+    /// FAT, exFAT, NTFS, JFS.
+    const EXACT: [u32; 13] = [
+        0xEF53,
+        0x5846_5342,
+        0x9123_683E,
+        0x0102_1994,
+        0x8584_58F6,
+        0xF2F5_2010,
+        0x794C_7630,
+        0x2FC1_2FC1,
+        0xCA45_1A4E,
+        0x4D44,
+        0x2011_BAB0,
+        0x7366_746E,
+        0x3153_464A,
+    ];
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "32 bits on every architecture"
+    )]
+    pub(super) fn has_exact_times(file: &File) -> bool {
+        rustix::fs::fstatfs(file).is_ok_and(|fs| EXACT.contains(&(fs.f_type as u32)))
+    }
+
+    /// `None` where the kernel (before 4.11) or a sandbox does not have `statx`.
+    pub(super) fn look(file: &File) -> io::Result<Option<FileIdentity>> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let wanted = StatxFlags::NLINK | StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME;
+        let stat = match rustix::fs::statx(file, "", flags, wanted) {
+            Err(Errno::NOSYS | Errno::PERM) => return Ok(None),
+            other => other?,
+        };
+        if stat.stx_nlink == 0 {
+            return Ok(Some(FileIdentity::default()));
+        }
+        Ok(Some(FileIdentity {
+            len: stat.stx_size,
+            mtime_ns: nanoseconds(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            inode: stat.stx_ino,
+            exists: true,
+        }))
+    }
 
     /// `None` where the kernel (before 5.6) or a sandbox does not have `openat2`.
     pub(super) fn open_beneath(

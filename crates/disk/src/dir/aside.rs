@@ -77,6 +77,10 @@ impl DirStorage {
         let mut aside = self.aside.write().unwrap_or_else(PoisonError::into_inner);
         let kept = self.place_aside(FileIndex(0))?;
         let holds_some = self.identity_of(kept)?.is_some();
+        if holds_some {
+            // What a run left that was killed while it moved something.
+            self.remove(self.place_moving(FileIndex(0))?)?;
+        }
         let mut next = BTreeSet::new();
         for file in self.files_with_bytes() {
             let is_wanted = wanted.is_none_or(|set| set.has(PieceIndex(file.0)));
@@ -119,6 +123,7 @@ impl DirStorage {
             self.pool.forget((self.id, moving.number));
             beneath::rename(&*self.root()?, moving.path, own.path)?;
             self.unsynced().extend([String::new(), dirs.to_owned()]);
+            self.marks.note(own.number, self.identity_of(own)?);
         }
         Ok(())
     }
@@ -126,7 +131,7 @@ impl DirStorage {
     /// Copies what was kept aside of `file`, durably. Bytes that are all zero are as good as none. Gives whether there were others.
     fn copy_back(&self, file: FileIndex, to: Place<'_>) -> io::Result<bool> {
         let from = self.place_aside(file)?;
-        let (aside, mut own) = (self.open_place(from)?, None);
+        let (aside, mut moving) = (self.open_place(from)?, None);
         let mut buf = vec![0; 1 << 16];
         for edge in self.edges(self.entry(file)?) {
             let mut at = edge.start;
@@ -142,12 +147,13 @@ impl DirStorage {
                 if buf[..n].iter().any(|&b| b != 0) {
                     let open = self.open_for_write(to)?;
                     positional::write_all_at(&open, at, &buf[..n])?;
-                    own = Some(open);
+                    moving = Some(open);
                 }
                 at += n as u64;
             }
         }
-        own.as_ref().map_or(Ok(()), |open| open.sync_data())?;
-        Ok(own.is_some())
+        let Some(moving) = moving else { return Ok(false) };
+        moving.sync_data()?;
+        Ok(true)
     }
 }

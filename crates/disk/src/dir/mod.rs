@@ -4,13 +4,16 @@
 //! write to it, with its directories, and never truncated: what lies there may be data nobody has checked yet.
 
 mod aside;
+mod marks;
 
 use crate::beneath::{self, Access, Root};
+use crate::error::is_exhausted;
 use crate::file_pool::FilePool;
 use crate::layout::{Layout, LayoutFile};
 use crate::positional;
-use crate::storage::{Allocation, FileIdentity, Storage};
+use crate::storage::{Allocation, FileIdentity, Look, Storage};
 use aside::Aside;
+use marks::Marks;
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
 use samara_wire::metainfo::{FilePath, Info};
@@ -18,7 +21,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 /// Numbers under which the pool keeps what is no file of the torrent.
 const ROOT: u32 = u32::MAX;
@@ -33,7 +36,7 @@ const WRITERS: usize = 8;
 pub struct DirStorage {
     id: u64,
     dir: PathBuf,
-    /// Name of the file for bytes kept aside, and of one on its way from there.
+    /// Name of the file for bytes kept aside, and of what is on its way from there to its own place.
     aside_name: String,
     moving_name: String,
     layout: Arc<Layout>,
@@ -48,8 +51,12 @@ pub struct DirStorage {
     /// Directories that were among those once. Entries that were there already may be of a run that was killed.
     named: Mutex<BTreeSet<String>>,
     /// One of them is held while a file is written to, by the file's number. File systems let one writer at a time into
-    /// a file; Linux has those who come meanwhile spin, which took a sixth of the CPU time of a download.
+    /// a file; Linux has those who come meanwhile spin, which took a sixth of the CPU time of a download. Whoever compares a
+    /// file with its mark holds it, too.
     writers: [Mutex<()>; WRITERS],
+    marks: Marks,
+    /// Whether the file system sets the time of a change at once. Asked at the first write.
+    exact: OnceLock<bool>,
 }
 
 /// A file on disk, and where in it the bytes of a torrent's file begin.
@@ -84,11 +91,13 @@ impl DirStorage {
     ) -> Self {
         let (aside, unsynced, named) = (RwLock::default(), Mutex::default(), Mutex::default());
         let writers = Default::default();
+        let moving_name = format!("{aside_name}.moving");
+        let (marks, exact) = (Marks::default(), OnceLock::new());
         Self {
             id,
             dir,
-            moving_name: format!("{aside_name}.moving"),
             aside_name,
+            moving_name,
             layout,
             pool,
             symlinks,
@@ -96,6 +105,8 @@ impl DirStorage {
             unsynced,
             named,
             writers,
+            marks,
+            exact,
         }
     }
 
@@ -119,6 +130,7 @@ impl DirStorage {
         Ok(Place { number: ASIDE, path: &self.aside_name, executable: false, base })
     }
 
+    /// Where `file` is put together before it gets its name.
     fn place_moving(&self, file: FileIndex) -> io::Result<Place<'_>> {
         let executable = self.entry(file)?.executable;
         Ok(Place { number: MOVING, path: &self.moving_name, executable, base: 0 })
@@ -143,7 +155,7 @@ impl DirStorage {
         if let Some(root) = self.pool.get((self.id, ROOT), false) {
             return Ok(root);
         }
-        let root = Arc::new(beneath::open_root(&self.dir)?);
+        let root = Arc::new(self.make_room(|| beneath::open_root(&self.dir))?);
         self.pool.put((self.id, ROOT), Arc::clone(&root), false);
         Ok(root)
     }
@@ -153,11 +165,22 @@ impl DirStorage {
         Ok(Arc::new(beneath::open_root(&self.dir)?))
     }
 
+    /// Tries again for as long as files can be closed that were used longer ago, if descriptors are short.
+    fn make_room<T>(&self, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match attempt() {
+                Err(e) if is_exhausted(&e) && self.pool.close_oldest() => {}
+                result => return result,
+            }
+        }
+    }
+
     fn open_place(&self, place: Place<'_>) -> io::Result<Arc<File>> {
         if let Some(open) = self.pool.get((self.id, place.number), false) {
             return Ok(open);
         }
-        let open = beneath::open(&*self.root()?, place.path, Access::Read)?;
+        let root = self.root()?;
+        let open = self.make_room(|| beneath::open(&root, place.path, Access::Read))?;
         Ok(self.keep(place, open, false))
     }
 
@@ -174,21 +197,32 @@ impl DirStorage {
     }
 
     fn open_for_write(&self, place: Place<'_>) -> io::Result<Arc<File>> {
+        self.open_to_change(place).map(|(open, _)| open)
+    }
+
+    /// The file, open for writing, and whether it was made for that.
+    fn open_to_change(&self, place: Place<'_>) -> io::Result<(Arc<File>, bool)> {
         if let Some(open) = self.pool.get((self.id, place.number), true) {
-            return Ok(open);
+            return Ok((open, false));
         }
-        let there = self.root().and_then(|root| beneath::open(&root, place.path, Access::Write));
-        let open = match there {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.create(place)?,
-            other => other?,
-        };
-        Ok(self.keep(place, open, true))
+        let there = self
+            .root()
+            .and_then(|root| self.make_room(|| beneath::open(&root, place.path, Access::Write)));
+        match there {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // One that was there and is gone, is missed by whoever thinks its data is there.
+                self.marks.check(place.number, &FileIdentity::default())?;
+                Ok((self.keep(place, self.create(place)?, true), true))
+            }
+            other => Ok((self.keep(place, other?, true), false)),
+        }
     }
 
     fn create(&self, place: Place<'_>) -> io::Result<File> {
         let access = Access::Create { executable: place.executable };
         let dirs = self.make_parents(place.path)?;
-        let open = beneath::open(&*self.root()?, place.path, access)?;
+        let root = self.root()?;
+        let open = self.make_room(|| beneath::open(&root, place.path, access))?;
         self.unsynced().insert(dirs.to_owned());
         Ok(open)
     }
@@ -197,8 +231,10 @@ impl DirStorage {
     fn make_parents<'a>(&self, path: &'a str) -> io::Result<&'a str> {
         let dirs = path.rsplit_once('/').map_or("", |(dirs, _)| dirs);
         let make = |root: &Root| {
-            beneath::make_dirs(root, dirs, |grown| {
-                self.unsynced().insert(grown.to_owned());
+            self.make_room(|| {
+                beneath::make_dirs(root, dirs, |grown| {
+                    self.unsynced().insert(grown.to_owned());
+                })
             })
         };
         // Whether the directory is there, and still the one we hold open, shows when something is made in it.
@@ -233,6 +269,21 @@ impl DirStorage {
         open
     }
 
+    /// The identity of a file where it has its own place, or of its part of what is kept aside.
+    fn as_file(
+        &self,
+        place: Place<'_>,
+        file: FileIndex,
+        identity: Option<FileIdentity>,
+    ) -> io::Result<Option<FileIdentity>> {
+        let len = self.entry(file)?.len;
+        let part = |id: FileIdentity| match place.number {
+            ASIDE => FileIdentity { len: id.len.saturating_sub(place.base).min(len), ..id },
+            _ => id,
+        };
+        Ok(identity.map(part))
+    }
+
     fn create_symlink(&self, path: &FilePath, target: &FilePath) -> io::Result<()> {
         if !self.symlinks {
             return Ok(());
@@ -246,16 +297,40 @@ impl DirStorage {
 
     fn identity_of(&self, place: Place<'_>) -> io::Result<Option<FileIdentity>> {
         match self.root() {
-            Ok(root) => beneath::identity(&root, place.path),
+            Ok(root) => self.make_room(|| beneath::identity(&root, place.path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
     }
 
+    fn writer(&self, place: Place<'_>) -> MutexGuard<'_, ()> {
+        let writer = &self.writers[place.number as usize % WRITERS];
+        writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `change` change the file, unless somebody else did; then it is as we left it.
+    fn change<T>(
+        &self,
+        place: Place<'_>,
+        change: impl FnOnce(&File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let _writer = self.writer(place);
+        let (open, new) = self.open_to_change(place)?;
+        if !new {
+            self.marks.check(place.number, &beneath::look(&open)?)?;
+        }
+        let changed = change(&open);
+        // Also after an error: part of it may have been done.
+        let exact = *self.exact.get_or_init(|| beneath::has_exact_times(&open));
+        self.marks.wrote(place.number, beneath::look(&open)?, exact);
+        changed
+    }
+
     fn remove(&self, place: Place<'_>) -> io::Result<()> {
         self.pool.forget((self.id, place.number));
+        self.marks.forget(place.number);
         match self.root() {
-            Ok(root) => beneath::remove(&root, place.path),
+            Ok(root) => self.make_room(|| beneath::remove(&root, place.path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
         }
@@ -273,15 +348,18 @@ impl Storage for DirStorage {
         self.settle(file)?;
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
-        let open = self.open_for_write(place)?;
-        let _writer = self.writers[place.number as usize % WRITERS].lock();
-        positional::write_at(&open, place.base + offset, bufs)
+        self.change(place, |open| positional::write_at(open, place.base + offset, bufs))
     }
 
     fn sync(&self, file: FileIndex) -> io::Result<()> {
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
-        let open = self.open_to_sync(place)?;
+        let open = match self.open_to_sync(place) {
+            // Somebody deleted it: whoever looks is told, and what is not there needs no sync.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let unsettled = self.marks.unsettled(place.number);
         match open.sync_data() {
             // Not every file system can; then there is nothing to be done.
             Err(e)
@@ -290,18 +368,26 @@ impl Storage for DirStorage {
             // Linux calls pages clean that it failed to write, and a check would find them right.
             synced => synced.inspect_err(|_| positional::forget_cached(&open))?,
         }
+        if let Some(writes) = unsettled {
+            let _writer = self.writer(place);
+            let seen = self.identity_of(place)?.unwrap_or_default();
+            self.marks.settle(place.number, writes, seen);
+        }
         self.name_once(place.path);
         Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         let dirs = std::mem::take(&mut *self.unsynced());
-        let sync = |dir: &String| beneath::sync_dir(&*self.root()?, dir);
-        let result = dirs.iter().try_for_each(|dir| match sync(dir) {
-            // Removed meanwhile, and with it what was to be kept.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        });
+        let sync = |dir: &String| {
+            let root = self.root();
+            match root.and_then(|root| self.make_room(|| beneath::sync_dir(&root, dir))) {
+                // Removed meanwhile, and with it what was to be kept.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            }
+        };
+        let result = dirs.iter().try_for_each(sync);
         if result.is_err() {
             self.unsynced().extend(dirs);
         }
@@ -311,13 +397,27 @@ impl Storage for DirStorage {
     fn identity(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
         let aside = self.aside()?;
         let place = self.place(&aside, file)?;
-        let len = self.entry(file)?.len;
+        self.as_file(place, file, self.identity_of(place)?)
+    }
+
+    fn note(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
+        let aside = self.aside()?;
+        let place = self.place(&aside, file)?;
+        let _writer = self.writer(place);
+        // It may be another file by that name.
+        self.pool.forget((self.id, place.number));
         let identity = self.identity_of(place)?;
-        if place.number != ASIDE {
-            return Ok(identity);
-        }
-        Ok(identity
-            .map(|id| FileIdentity { len: id.len.saturating_sub(place.base).min(len), ..id }))
+        self.marks.note(place.number, identity);
+        self.as_file(place, file, identity)
+    }
+
+    fn look(&self, file: FileIndex) -> io::Result<Look> {
+        let aside = self.aside()?;
+        let place = self.place(&aside, file)?;
+        let _writer = self.writer(place);
+        let identity = self.identity_of(place)?;
+        let changed = !self.marks.is_same(place.number, &identity.unwrap_or_default());
+        Ok(Look { identity: self.as_file(place, file, identity)?, changed })
     }
 
     fn set_wanted(&self, wanted: Option<&Bitfield>) -> io::Result<()> {
@@ -332,10 +432,10 @@ impl Storage for DirStorage {
         let place = self.own_place(file)?;
         let full = allocation == Allocation::Full;
         if entry.len == 0 || full {
-            let open = self.open_for_write(place)?;
-            if full && entry.len > 0 {
-                positional::allocate(&open, entry.len)?;
-            }
+            self.change(place, |open| match entry.len {
+                0 => Ok(()),
+                len => positional::allocate(open, len),
+            })?;
         }
         if entry.executable {
             match self.open_place(place) {
@@ -376,10 +476,10 @@ impl Storage for DirStorage {
         // Bytes are being moved, or nobody looked yet: that would be waiting.
         let Some(aside) = self.aside.try_read().ok().filter(|a| a.is_some()) else { return 0 };
         let Ok(place) = self.place(&aside, file) else { return 0 };
-        match self.pool.get((self.id, place.number), false) {
-            Some(open) => positional::try_read_at(&open, place.base + offset, bufs),
-            None => 0,
-        }
+        let Some(open) = self.pool.get((self.id, place.number), false) else { return 0 };
+        let read = positional::try_read_at(&open, place.base + offset, bufs);
+        let same = |seen| self.marks.is_same(place.number, &seen);
+        if read == 0 || beneath::look(&open).is_ok_and(same) { read } else { 0 }
     }
 
     fn will_read(&self, file: FileIndex, offset: u64, len: u64) {
@@ -392,7 +492,9 @@ impl Storage for DirStorage {
     }
 
     fn volume(&self) -> Option<u64> {
-        beneath::device(&self.dir)
+        // What is mounted below the directory is another device.
+        let top = self.layout.files().first().and_then(|file| file.path.iter().next());
+        beneath::device(&top.map_or_else(|| self.dir.clone(), |top| self.dir.join(top)))
     }
 
     fn describe(&self, file: FileIndex) -> String {

@@ -1,6 +1,8 @@
 //! The crate as its users see it: stores over directories, memory and faulty storage.
 
 mod ahead;
+#[cfg(unix)]
+mod changes;
 mod faults;
 mod stores;
 mod threads;

@@ -14,7 +14,7 @@ use sha1::Digest;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-fn check(store: &Store) -> Bitfield {
+pub(super) fn check(store: &Store) -> Bitfield {
     let progress = Arc::new(CheckProgress::default());
     let outcome = wait(|reply| store.check(None, Arc::clone(&progress), reply)).unwrap();
     assert!(outcome.finished);
@@ -22,7 +22,7 @@ fn check(store: &Store) -> Bitfield {
     outcome.good
 }
 
-fn write_all(sample: &Sample, disk: &Disk, store: &Store, order: &[u32]) {
+pub(super) fn write_all(sample: &Sample, disk: &Disk, store: &Store, order: &[u32]) {
     let replies: Vec<_> = order
         .iter()
         .map(|&p| {
@@ -175,7 +175,7 @@ fn preparing_creates_what_no_piece_would_and_never_truncates() {
     assert_eq!(std::fs::read(&there).unwrap()[..50], [7; 50]);
     assert!(dir.path().join("torrent/dir1/file1").exists(), "an empty file in a directory");
     assert!(!dir.path().join("torrent/file3").exists(), "not wanted");
-    let identities = wait(|reply| store.sync(reply)).unwrap();
+    let identities = wait(|reply| store.sync(reply)).unwrap().files;
     let exist: Vec<_> = identities.iter().map(|i| i.exists).collect();
     assert_eq!(exist, [true, true, true, false]);
     assert!(identities[0].inode > 0 && identities[0].mtime_ns > 0);
@@ -223,10 +223,11 @@ fn a_file_deleted_before_the_flush_is_told_once() {
     write_all(&sample, &disk, &store, &[0]);
     write_all(&sample, &disk, &store, &[1]);
     std::fs::remove_file(dir.path().join("torrent/file0")).unwrap();
-    let error = wait(|reply| store.sync(reply)).unwrap_err();
-    assert_eq!(error.kind, StorageErrorKind::NotFound);
-    let identities = wait(|reply| store.sync(reply)).unwrap();
-    assert!(!identities[0].exists && identities[1].exists);
+    let synced = wait(|reply| store.sync(reply)).unwrap();
+    assert_eq!(synced.changed, [FileIndex(0)]);
+    assert!(!synced.files[0].exists && synced.files[1].exists);
+    assert_eq!(wait(|reply| store.take_changed(reply)).unwrap(), [FileIndex(0)]);
+    assert_eq!(wait(|reply| store.sync(reply)).unwrap().changed, []);
 }
 
 #[test]
@@ -299,6 +300,33 @@ fn bytes_of_unwanted_files_are_kept_aside_until_wanted() {
     assert_eq!(check(&store).iter().collect::<Vec<_>>(), pieces, "in their own files now");
     write_all(&sample, &disk, &store, &[0, 4]);
     sample.assert_files(dir.path());
+}
+
+/// A run that was killed while it moved what was kept aside leaves a part of it under another name.
+#[test]
+fn what_was_half_moved_from_aside_is_moved_anew() {
+    let sample = Sample::new(&[20_000, 40_000, 20_000], 16_384, None);
+    let dir = tempfile::tempdir().unwrap();
+    let mut wanted = Bitfield::empty(3);
+    wanted.insert(PieceIndex(1));
+    {
+        let disk = disk(1);
+        let store = sample.open(&disk, dir.path());
+        wait(|reply| store.prepare(Some(wanted.clone()), reply)).unwrap();
+        write_all(&sample, &disk, &store, &[1, 2, 3]);
+    }
+    let half = dir.path().join(".test.parts.moving");
+    for wanted in [Some(wanted), None] {
+        std::fs::write(&half, [7; 30_000]).unwrap();
+        let disk = disk(1);
+        let store = sample.open(&disk, dir.path());
+        wait(|reply| store.prepare(wanted, reply)).unwrap();
+        assert!(!half.exists());
+        let there: Vec<_> = check(&store).iter().map(|piece| piece.0).collect();
+        assert_eq!(there, [1, 2, 3]);
+    }
+    assert!(!dir.path().join(".test.parts").exists());
+    assert!(std::fs::metadata(dir.path().join("torrent/file0")).unwrap().len() == 20_000);
 }
 
 #[test]

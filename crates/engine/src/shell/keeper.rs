@@ -37,7 +37,7 @@ impl TorrentShell {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let (publish, flush, save, retry, verify) = {
             let life = self.life.borrow();
-            let save = due(life.save_at) && !life.saving;
+            let save = due(life.save_at) && !life.saving && !life.checking;
             let verify = due(life.verify_at);
             (due(life.publish_at), due(life.flush_at), save, due(life.retry_at), verify)
         };

@@ -42,6 +42,8 @@ pub(super) struct Life {
     /// When storage is tried again; `None` with a failure: it is being tried.
     pub(super) retry_at: Option<Instant>,
     retry_pause: Duration,
+    /// When files that somebody else had changed were last checked.
+    pub(super) rechecked_at: Option<Instant>,
     /// Until when its owner waits for the first peers: a while from when it was added or resumed.
     pub(super) new_until: Instant,
     /// Everything that the core calls complete is durable.
@@ -85,6 +87,7 @@ impl Life {
             failure: None,
             retry_at: None,
             retry_pause: FIRST_RETRY,
+            rechecked_at: None,
             new_until: Instant::ZERO,
             durable: false,
             published_at: Instant::ZERO,
@@ -172,8 +175,8 @@ impl Life {
 
     /// The next time something of ours is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        // While resume data is being written, the next time is not due before that is done.
-        let save_at = if self.saving { None } else { self.save_at };
+        // While resume data is being written, or data is checked, the next time is not due before that is done.
+        let save_at = self.save_at.filter(|_| !self.saving && !self.checking);
         let due = [self.retry_at, self.publish_at, self.flush_at, self.verify_at, save_at];
         due.into_iter().chain([self.spares_end()]).flatten().min()
     }

@@ -11,6 +11,7 @@
 //! | `storage` | disk jobs and their outcomes, credit, failure and recovery |
 //! | `start` | finds out what is there, and begins |
 //! | `plan` | what of the data that is there may be trusted |
+//! | `recheck` | files that somebody else changed |
 //! | `keeper` | the torrent's deadlines |
 //! | `save` | resume data |
 //! | `spares` | second connections with peers of which the other end may keep either |
@@ -23,6 +24,7 @@ mod keeper;
 mod life;
 mod pieces;
 pub(crate) mod plan;
+mod recheck;
 mod save;
 mod spares;
 mod start;
@@ -84,6 +86,7 @@ struct Options {
     files: Option<Vec<usize>>,
     sequential: bool,
     super_seeding: bool,
+    upload_only: bool,
     existing: Existing,
     announce: bool,
     seek: bool,

@@ -65,6 +65,11 @@ impl PieceBuffers {
         Some(blocks.into_iter().map(|(block, buf)| (block.begin, buf)).collect())
     }
 
+    /// Nothing of the piece is kept any more. Gives whether blocks of it were on disk.
+    pub(super) fn forget(&mut self, index: PieceIndex) -> bool {
+        self.pieces.remove(&index).is_some_and(|piece| !piece.on_disk.is_empty())
+    }
+
     /// A piece is hashed and written, or not. Gives whether that is to be believed.
     pub(super) fn written(&mut self, piece: PieceIndex) -> bool {
         let mut take = |from: fn(&mut Self) -> &mut Vec<PieceIndex>| {

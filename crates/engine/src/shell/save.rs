@@ -11,6 +11,7 @@ use super::life::Life;
 use super::start::job;
 use super::{Live, TorrentShell};
 use crate::resume::{Record, ResumeData};
+use samara_disk::Synced;
 use samara_wire::time::{Duration, Instant};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,7 +83,11 @@ impl TorrentShell {
             unsettled.extend(live.pieces.since_snapshot.take().unwrap_or_default());
         }
         let files = match synced {
-            Ok(files) => files,
+            Ok(Synced { changed, .. }) if !changed.is_empty() => {
+                self.recheck();
+                return None;
+            }
+            Ok(Synced { files, .. }) => files,
             Err(error) => {
                 self.fail(&error);
                 self.withdraw_unsynced();
@@ -141,9 +146,7 @@ impl TorrentShell {
     fn withdraw_unsynced(self: &Rc<Self>) {
         self.with_live(|live, now| {
             let lost: Vec<_> = live.core.have().iter_difference(&live.synced).collect();
-            for piece in lost {
-                live.core.handle_piece_lost(now, piece, &mut live.out);
-            }
+            self.lose(live, now, lost);
             for piece in live.pieces.doubt_disk() {
                 live.core.handle_write_failed(now, piece, &mut live.out);
             }

@@ -60,6 +60,7 @@ impl TorrentShell {
             files: add.files,
             sequential: add.sequential,
             super_seeding: add.super_seeding,
+            upload_only: add.upload_only,
             existing: add.existing,
             announce: add.announce,
             seek: add.seek,
@@ -119,7 +120,7 @@ impl TorrentShell {
     }
 
     /// Tells of trouble and waits until it is time to try again.
-    async fn pause_for(&self, error: &StorageError) {
+    pub(super) async fn pause_for(&self, error: &StorageError) {
         self.fail(error);
         self.publish_now();
         let wait = self.life.borrow().retry_at.map(|at| self.env.shared.clock.to_tokio(at));
@@ -146,6 +147,8 @@ impl TorrentShell {
     async fn look(self: &Rc<Self>) -> Result<Found, StorageError> {
         let count = self.layout().count();
         if self.options.existing == Existing::Trust {
+            // So that changes from now on are noticed. What cannot be looked at shows when it is read.
+            let _ = job(|reply| self.store.identities(reply)).await;
             let (have, claimed) = (Bitfield::full(count), Bitfield::empty(count));
             return Ok(Found { have, partial: Vec::new(), recorded: true, claimed, record: None });
         }
@@ -176,7 +179,7 @@ impl TorrentShell {
         Ok(Found { have, partial, recorded, claimed, record })
     }
 
-    async fn check(&self, pieces: Bitfield) -> Result<CheckOutcome, StorageError> {
+    pub(super) async fn check(&self, pieces: Bitfield) -> Result<CheckOutcome, StorageError> {
         let progress = Arc::clone(&self.life.borrow().progress);
         let checked = job(|reply| self.store.check(Some(pieces), progress, reply));
         tokio::pin!(checked);
@@ -279,10 +282,7 @@ impl TorrentShell {
                 live.core.handle_peers(now, PeerSource::User, &early_peers, &mut live.out);
             });
         }
-        let newcomers = self.life.borrow_mut().take_newcomers();
-        for newcomer in newcomers {
-            self.handle_newcomer(newcomer);
-        }
+        self.take_in_newcomers();
         self.publish_now();
         self.wake();
     }

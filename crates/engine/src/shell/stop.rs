@@ -31,7 +31,8 @@ impl TorrentShell {
     pub(crate) fn handle_network(self: &Rc<Self>, lost: Option<Arc<str>>) {
         let back = lost.is_none();
         let was_offline = std::mem::replace(&mut self.life.borrow_mut().offline, lost).is_some();
-        if !self.life.borrow().paused && !self.life.borrow().stopping {
+        let waits = self.life.borrow().checking;
+        if !self.life.borrow().paused && !self.life.borrow().stopping && !waits {
             if back && was_offline {
                 self.life.borrow_mut().renew(self.env.now());
                 self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
@@ -82,7 +83,7 @@ impl TorrentShell {
             return;
         }
         self.life.borrow_mut().renew(self.env.now());
-        if self.life.borrow().offline.is_none() {
+        if self.life.borrow().offline.is_none() && !self.life.borrow().checking {
             self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
         }
         self.publish_now();
@@ -109,7 +110,9 @@ impl TorrentShell {
         // Two at once would take each other's data for synced.
         self.wait_for(deadline, |_, life| !life.saving).await;
         let unsaved = self.peek(|live, _| Self::is_unsaved(live, &self.life.borrow()));
-        if unsaved == Some(true) && !self.life.borrow().saving {
+        // Amid a check it is not known what there is; what was recorded before says which files it speaks of.
+        let is_free = !self.life.borrow().saving && !self.life.borrow().checking;
+        if unsaved == Some(true) && is_free {
             // Too late is as good as killed: the next start checks what changed.
             let _ = timeout_at(deadline, self.write_resume()).await;
         }

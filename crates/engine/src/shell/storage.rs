@@ -79,6 +79,10 @@ impl TorrentShell {
                     tracing::debug!(%piece, "corrupt");
                     core.handle_piece_failed(now, piece, &digests, out);
                 }
+                PieceOutcome::Failed(error) if error.kind == StorageErrorKind::Changed => {
+                    self.recheck();
+                    core.handle_write_failed(now, piece, out);
+                }
                 PieceOutcome::Failed(error) => {
                     // First, so that the core is out of credit when it has the blocks to ask for again.
                     self.fail(&error);
@@ -98,8 +102,12 @@ impl TorrentShell {
         self.with_live(|live, now| {
             let ready = live.pieces.spilled(piece, blocks, result.is_ok());
             if let Err(error) = &result {
-                self.fail(error);
-                self.tell_credit(live, now);
+                if error.kind == StorageErrorKind::Changed {
+                    self.recheck();
+                } else {
+                    self.fail(error);
+                    self.tell_credit(live, now);
+                }
                 live.core.handle_write_failed(now, piece, &mut live.out);
             } else {
                 self.on_unsaved(&mut self.life.borrow_mut(), now, 0);
@@ -118,7 +126,11 @@ impl TorrentShell {
                     Ok(bytes) => peer.block_read(block, Some(bytes)),
                     Err(error) => {
                         peer.block_read(block, None);
-                        if error.kind == StorageErrorKind::Closed {
+                        if error.kind == StorageErrorKind::Changed {
+                            self.recheck();
+                            continue;
+                        }
+                        if matches!(error.kind, StorageErrorKind::Closed | StorageErrorKind::TooManyOpen) {
                             // Nobody looked whether it is there: the peer may ask again when it comes back.
                             tracing::debug!(addr = %peer.addr, %error, "disconnecting");
                             peer.close();
@@ -126,8 +138,8 @@ impl TorrentShell {
                         }
                         tracing::warn!(torrent = %self.shared.hashes.wire(), piece = %block.piece, %error,
                             "a piece cannot be read any more");
-                        live.core.handle_piece_lost(now, block.piece, &mut live.out);
                         // Nothing is spilled in its place before the record has ceased to claim it.
+                        self.lose(live, now, [block.piece]);
                         self.life.borrow_mut().save_at = Some(now);
                     }
                 }
@@ -172,9 +184,11 @@ fn torrent_error(error: &StorageError) -> TorrentError {
         StorageErrorKind::NoSpace => ErrorKind::NoSpace,
         StorageErrorKind::Permission => ErrorKind::Permission,
         StorageErrorKind::ReadOnly => ErrorKind::ReadOnly,
-        StorageErrorKind::NotFound | StorageErrorKind::Closed | StorageErrorKind::Io => {
-            ErrorKind::Io
-        }
+        StorageErrorKind::NotFound
+        | StorageErrorKind::Closed
+        | StorageErrorKind::TooManyOpen
+        | StorageErrorKind::Changed
+        | StorageErrorKind::Io => ErrorKind::Io,
     };
     TorrentError { kind, message: error.to_string() }
 }

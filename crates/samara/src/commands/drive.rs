@@ -37,7 +37,8 @@ pub(crate) async fn run(
             }
         }
         display.update(jobs.iter().map(|job| job.snapshot(now)))?;
-        if jobs.iter().all(Job::is_finished) {
+        // Nobody waits for a disk to be mended unless there is something else to do meanwhile.
+        if jobs.iter().all(|job| job.is_finished() || job.is_stuck()) {
             break End::Finished;
         }
         if timeout.is_some_and(|t| begun.elapsed() >= t) {

@@ -53,6 +53,7 @@ pub(crate) struct Job {
     /// Whether it was complete before anything was transferred.
     was_complete: bool,
     finished: bool,
+    /// Why it cannot go on at present; the engine tries again by itself.
     failure: Option<TorrentError>,
     most_peers: u32,
     last_peer: Instant,
@@ -119,6 +120,11 @@ impl Job {
         self.complete.is_some()
     }
 
+    /// Whether its storage is in trouble. It goes on by itself once that is over, for as long as the session lasts.
+    pub(crate) const fn is_stuck(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// Why it cannot go on.
     pub(crate) fn failure(&self) -> Option<Failure> {
         let error = self.failure.as_ref()?;
@@ -147,6 +153,7 @@ impl Job {
             self.last_peer = now;
         }
         let mut just_complete = false;
+        self.failure = None;
         match &self.status.state {
             State::Checking => {}
             State::Downloading | State::Paused => {
@@ -159,10 +166,7 @@ impl Job {
                     just_complete = true;
                 }
             }
-            State::Failed(error) => {
-                self.failure = Some(error.clone());
-                self.finished = true;
-            }
+            State::Failed(error) => self.failure = Some(error.clone()),
             State::Stopped => self.finished = true,
         }
         if let Some(since) = self.complete {

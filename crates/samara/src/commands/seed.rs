@@ -37,6 +37,7 @@ pub(crate) fn run(args: &SeedArgs, context: &Context) -> Result<Exit, Failure> {
                 peers: peers.clone(),
                 existing,
                 paused: true,
+                upload_only: true,
                 ..AddTorrent::new(metainfo, &dir)
             };
             added.push(session.add(add).await.map_err(|e| session::not_added(&info, &e))?);

@@ -82,8 +82,11 @@ async fn seed(
     for one in shared {
         let metainfo = &one.created.metainfo;
         // Hashed a moment ago.
-        let add =
-            AddTorrent { existing: Existing::Trust, ..AddTorrent::new(metainfo.clone(), &one.dir) };
+        let add = AddTorrent {
+            existing: Existing::Trust,
+            upload_only: true,
+            ..AddTorrent::new(metainfo.clone(), &one.dir)
+        };
         let torrent = session.add(add).await.map_err(|e| session::not_added(&metainfo.info, &e))?;
         jobs.push(Job::new(torrent, None, Goal::Forever));
     }

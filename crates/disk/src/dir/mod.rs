@@ -337,13 +337,13 @@ impl Storage for DirStorage {
         let dirs = std::mem::take(&mut *self.unsynced());
         let sync = |dir: &String| {
             let root = self.root()?;
-            match self.make_room(|| beneath::sync_dir(&root, dir)) {
-                // Removed meanwhile, and with it what was to be kept.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            }
+            self.make_room(|| beneath::sync_dir(&root, dir))
         };
-        let result = dirs.iter().try_for_each(sync);
+        let result = dirs.iter().try_for_each(|dir| match sync(dir) {
+            // Removed meanwhile, and with it what was to be kept.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        });
         if result.is_err() {
             self.unsynced().extend(dirs);
         }

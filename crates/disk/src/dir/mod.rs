@@ -380,14 +380,14 @@ impl Storage for DirStorage {
     fn sync_names(&self) -> io::Result<()> {
         let dirs = std::mem::take(&mut *self.unsynced());
         let sync = |dir: &String| {
-            let root = self.root();
-            match root.and_then(|root| self.make_room(|| beneath::sync_dir(&root, dir))) {
-                // Removed meanwhile, and with it what was to be kept.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            }
+            let root = self.root()?;
+            self.make_room(|| beneath::sync_dir(&root, dir))
         };
-        let result = dirs.iter().try_for_each(sync);
+        let result = dirs.iter().try_for_each(|dir| match sync(dir) {
+            // Removed meanwhile, and with it what was to be kept.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        });
         if result.is_err() {
             self.unsynced().extend(dirs);
         }

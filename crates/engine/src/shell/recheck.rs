@@ -133,6 +133,7 @@ impl TorrentShell {
             live.core.set_priorities(now, &nothing, &mut live.out);
         }
         for piece in pieces {
+            live.synced.remove(piece);
             live.core.handle_piece_lost(now, piece, &mut live.out);
         }
     }

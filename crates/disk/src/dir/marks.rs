@@ -13,28 +13,45 @@ use crate::storage::FileIdentity;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The marks of the files of one torrent.
+/// The marks of the files of one torrent, by the numbers of the files.
 #[derive(Debug, Default)]
-pub(super) struct Marks(Mutex<Vec<(u32, Mark)>>);
+pub(super) struct Marks(Mutex<Vec<Mark>>);
 
-/// What one file was like. A file that was not there is marked, too.
+/// What one file was like. A file that was not there is marked, too. There is one for each file of ten thousand torrents, so it is
+/// packed.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    identity: FileIdentity,
+    number: u32,
+    /// Writes of ours so far.
+    writes: u32,
+    len: u64,
+    /// See [`FileIdentity::mtime_ns`]; enough for some centuries.
+    mtime_ns: i64,
+    inode: u64,
+    exists: bool,
     /// Writes of ours whose time the file system may not have set yet: that it changes says nothing.
     unsettled: bool,
-    /// Writes of ours so far.
-    writes: u64,
 }
 
 impl Mark {
-    fn is(&self, seen: &FileIdentity) -> bool {
-        if self.unsettled {
-            let (mark, grown) = (&self.identity, seen.len >= self.identity.len);
-            return seen.exists == mark.exists && seen.inode == mark.inode && grown;
-        }
-        self.identity == *seen
+    fn new(number: u32, seen: FileIdentity, unsettled: bool) -> Self {
+        let FileIdentity { len, mtime_ns, inode, exists } = seen;
+        Self { number, writes: 0, len, mtime_ns: packed(mtime_ns), inode, exists, unsettled }
     }
+
+    fn is(&self, seen: &FileIdentity) -> bool {
+        let same = self.exists == seen.exists && self.inode == seen.inode;
+        same && if self.unsettled {
+            seen.len >= self.len
+        } else {
+            self.len == seen.len && self.mtime_ns == packed(seen.mtime_ns)
+        }
+    }
+}
+
+fn packed(mtime_ns: i128) -> i64 {
+    let least = if mtime_ns < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(mtime_ns).unwrap_or(least)
 }
 
 impl Marks {
@@ -49,28 +66,27 @@ impl Marks {
     }
 
     /// Everything written before the writes were `writes` has its time now.
-    pub(super) fn settle(&self, number: u32, writes: u64, seen: FileIdentity) {
+    pub(super) fn settle(&self, number: u32, writes: u32, seen: FileIdentity) {
         let mut marks = self.lock();
         if let Ok(at) = place(&marks, number)
-            && marks[at].1.writes == writes
-            && marks[at].1.is(&seen)
+            && marks[at].writes == writes
+            && marks[at].is(&seen)
         {
-            marks[at].1.identity = seen;
-            marks[at].1.unsettled = false;
+            marks[at] = Mark { writes, ..Mark::new(number, seen, false) };
         }
     }
 
     /// The number of our writes, if the file's time is not settled.
-    pub(super) fn unsettled(&self, number: u32) -> Option<u64> {
+    pub(super) fn unsettled(&self, number: u32) -> Option<u32> {
         let marks = self.lock();
-        let (_, mark) = marks[place(&marks, number).ok()?];
+        let mark = marks[place(&marks, number).ok()?];
         mark.unsettled.then_some(mark.writes)
     }
 
     /// Whether the file is as it should be. One that nobody noted is.
     pub(super) fn is_same(&self, number: u32, seen: &FileIdentity) -> bool {
         let marks = self.lock();
-        place(&marks, number).map_or(true, |at| marks[at].1.is(seen))
+        place(&marks, number).map_or(true, |at| marks[at].is(seen))
     }
 
     /// As [`Marks::is_same`], as an error.
@@ -86,26 +102,30 @@ impl Marks {
         }
     }
 
-    fn set(&self, number: u32, identity: FileIdentity, unsettled: bool) {
+    fn set(&self, number: u32, seen: FileIdentity, unsettled: bool) {
         let mut marks = self.lock();
+        let fresh = Mark::new(number, seen, unsettled);
         match place(&marks, number) {
-            Ok(at) => {
-                let mark = &mut marks[at].1;
-                let writes = mark.writes + 1;
-                *mark = Mark { identity, unsettled, writes };
+            Ok(at) => marks[at] = Mark { writes: marks[at].writes.wrapping_add(1), ..fresh },
+            Err(at) => {
+                if marks.len() == marks.capacity() {
+                    // A torrent of one file has room for one, others by halves.
+                    let more = (marks.len() / 2).max(1);
+                    marks.reserve_exact(more);
+                }
+                marks.insert(at, fresh);
             }
-            Err(at) => marks.insert(at, (number, Mark { identity, unsettled, writes: 0 })),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(u32, Mark)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Mark>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Where the mark of `number` is, or belongs.
-fn place(marks: &[(u32, Mark)], number: u32) -> Result<usize, usize> {
-    marks.binary_search_by_key(&number, |(number, _)| *number)
+fn place(marks: &[Mark], number: u32) -> Result<usize, usize> {
+    marks.binary_search_by_key(&number, |mark| mark.number)
 }
 
 #[cfg(test)]

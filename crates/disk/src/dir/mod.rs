@@ -28,6 +28,9 @@ const ROOT: u32 = u32::MAX;
 const ASIDE: u32 = u32::MAX - 1;
 const MOVING: u32 = u32::MAX - 2;
 
+/// What is on its way to its own place is called like what is kept aside, and then this.
+const MOVING_SUFFIX: &str = ".moving";
+
 /// Files of a torrent that may be written at the same time.
 const WRITERS: usize = 8;
 
@@ -36,9 +39,8 @@ const WRITERS: usize = 8;
 pub struct DirStorage {
     id: u64,
     dir: PathBuf,
-    /// Name of the file for bytes kept aside, and of what is on its way from there to its own place.
-    aside_name: String,
-    moving_name: String,
+    /// Name of the file for bytes kept aside, and then [`MOVING_SUFFIX`]: that of what is on its way from there to its own place.
+    moving_name: Box<str>,
     layout: Arc<Layout>,
     pool: Arc<FilePool>,
     symlinks: bool,
@@ -49,11 +51,11 @@ pub struct DirStorage {
     /// Directories with entries that are not durable yet, by path below the root.
     unsynced: Mutex<BTreeSet<String>>,
     /// Directories that were among those once. Entries that were there already may be of a run that was killed.
-    named: Mutex<BTreeSet<String>>,
+    named: OnceLock<Box<Mutex<BTreeSet<String>>>>,
     /// One of them is held while a file is written to, by the file's number. File systems let one writer at a time into
     /// a file; Linux has those who come meanwhile spin, which took a sixth of the CPU time of a download. Whoever compares a
     /// file with its mark holds it, too.
-    writers: [Mutex<()>; WRITERS],
+    writers: OnceLock<Box<[Mutex<()>; WRITERS]>>,
     marks: Marks,
     /// Whether the file system sets the time of a change at once. Asked at the first write.
     exact: OnceLock<bool>,
@@ -89,14 +91,13 @@ impl DirStorage {
         pool: Arc<FilePool>,
         symlinks: bool,
     ) -> Self {
-        let (aside, unsynced, named) = (RwLock::default(), Mutex::default(), Mutex::default());
-        let writers = Default::default();
-        let moving_name = format!("{aside_name}.moving");
+        let (aside, unsynced, named) = (RwLock::default(), Mutex::default(), OnceLock::new());
+        let writers = OnceLock::new();
+        let moving_name = format!("{aside_name}{MOVING_SUFFIX}").into_boxed_str();
         let (marks, exact) = (Marks::default(), OnceLock::new());
         Self {
             id,
             dir,
-            aside_name,
             moving_name,
             layout,
             pool,
@@ -127,7 +128,8 @@ impl DirStorage {
 
     fn place_aside(&self, file: FileIndex) -> io::Result<Place<'_>> {
         let base = self.entry(file)?.offset;
-        Ok(Place { number: ASIDE, path: &self.aside_name, executable: false, base })
+        let path = self.moving_name.strip_suffix(MOVING_SUFFIX).unwrap_or_default();
+        Ok(Place { number: ASIDE, path, executable: false, base })
     }
 
     /// Where `file` is put together before it gets its name.
@@ -143,7 +145,8 @@ impl DirStorage {
     /// Has the names that lead to `path` made durable with the next [`Storage::sync_names`], if they never were.
     fn name_once(&self, path: &str) {
         let dirs = path.rsplit_once('/').map_or("", |(dirs, _)| dirs);
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named =
+            self.named.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner);
         if named.insert(dirs.to_owned()) {
             self.unsynced().extend(above(path));
         }
@@ -304,7 +307,7 @@ impl DirStorage {
     }
 
     fn writer(&self, place: Place<'_>) -> MutexGuard<'_, ()> {
-        let writer = &self.writers[place.number as usize % WRITERS];
+        let writer = &self.writers.get_or_init(Box::default)[place.number as usize % WRITERS];
         writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Life {
     /// It has stopped for good.
     pub(super) stopped: bool,
     /// Trouble with storage.
-    pub(super) failure: Option<TorrentError>,
+    pub(super) failure: Option<Box<TorrentError>>,
     /// When storage is tried again; `None` with a failure: it is being tried.
     pub(super) retry_at: Option<Instant>,
     retry_pause: Duration,
@@ -67,16 +67,24 @@ pub(super) struct Life {
     pub(super) tracker_error: Option<String>,
     pub(super) tracker_warning: Option<String>,
     pub(super) trackers_answered: u32,
-    /// Addresses told before the core was there.
-    pub(super) early_peers: Vec<SocketAddr>,
-    /// Peers that dialled us before the core was there: they wait for the check to end.
-    early_newcomers: Vec<Newcomer>,
+    early: Option<Box<Early>>,
     /// Second connections with peers, oldest first.
     pub(super) spares: Vec<Spare>,
 }
 
+/// Whoever came before the core was there.
+#[derive(Default)]
+struct Early {
+    /// Addresses that were told.
+    peers: Vec<SocketAddr>,
+    /// Peers that dialled us: they wait for the check to end.
+    newcomers: Vec<Newcomer>,
+}
+
 impl Life {
     pub(super) fn new(paused: bool, early_peers: Vec<SocketAddr>) -> Self {
+        let early = (!early_peers.is_empty())
+            .then(|| Box::new(Early { peers: early_peers, newcomers: Vec::new() }));
         Self {
             checking: true,
             progress: Arc::default(),
@@ -102,25 +110,32 @@ impl Life {
             tracker_error: None,
             tracker_warning: None,
             trackers_answered: 0,
-            early_peers,
-            early_newcomers: Vec::new(),
+            early,
             spares: Vec::new(),
+        }
+    }
+
+    /// Keeps addresses until the core is there.
+    pub(super) fn keep_peers(&mut self, peers: &[SocketAddr]) {
+        if !peers.is_empty() {
+            self.early.get_or_insert_default().peers.extend_from_slice(peers);
         }
     }
 
     /// Keeps a newcomer until the check ends; gives it back if it cannot be.
     pub(super) fn keep(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
         let waits = self.checking && !self.paused && !self.stopping;
-        if !waits || self.early_newcomers.len() >= MAX_EARLY_NEWCOMERS {
+        let waiting = self.early.as_ref().map_or(0, |early| early.newcomers.len());
+        if !waits || waiting >= MAX_EARLY_NEWCOMERS {
             return Some(newcomer);
         }
-        self.early_newcomers.push(newcomer);
+        self.early.get_or_insert_default().newcomers.push(newcomer);
         None
     }
 
-    /// The newcomers that waited.
-    pub(super) fn take_newcomers(&mut self) -> Vec<Newcomer> {
-        std::mem::take(&mut self.early_newcomers)
+    /// The addresses and newcomers that waited.
+    pub(super) fn take_early(&mut self) -> (Vec<SocketAddr>, Vec<Newcomer>) {
+        self.early.take().map(|early| (early.peers, early.newcomers)).unwrap_or_default()
     }
 
     /// Whether peers are welcome.
@@ -135,7 +150,7 @@ impl Life {
 
     /// Notes trouble and when to try again.
     pub(super) fn fail(&mut self, now: Instant, error: TorrentError) {
-        self.failure = Some(error);
+        self.failure = Some(Box::new(error));
         // Jobs that were under way fail one after another; together they are one failure.
         if self.retry_at.is_none() {
             self.retry_at = Some(now + self.retry_pause);
@@ -154,7 +169,7 @@ impl Life {
     pub(super) fn state(&self, complete: bool) -> State {
         match &self.failure {
             _ if self.stopped => State::Stopped,
-            Some(failure) => State::Failed(failure.clone()),
+            Some(failure) => State::Failed(TorrentError::clone(failure)),
             None if self.checking => State::Checking,
             None if self.paused => State::Paused,
             None if complete && self.durable => State::Seeding,

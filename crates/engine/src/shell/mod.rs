@@ -54,7 +54,7 @@ use samara_wire::id::{PeerId, WireHash};
 use samara_wire::layout::PieceLayout;
 use samara_wire::peer::handshake::{Handshake, Reserved};
 use samara_wire::time::Instant;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -77,7 +77,7 @@ pub(crate) struct TorrentShell {
     /// Tells whoever waits for the end that something came nearer to it.
     changed: Notify,
     /// Held by whoever changes the record, so that no two do at once.
-    record_turn: tokio::sync::Mutex<()>,
+    record_turn: OnceCell<Box<tokio::sync::Mutex<()>>>,
 }
 
 /// What its owner chose when the torrent was added, as far as it is needed later.
@@ -164,6 +164,11 @@ impl Live {
 }
 
 impl TorrentShell {
+    /// See [`TorrentShell::record_turn`]; made when it is first needed, as most torrents rest.
+    fn record_turn(&self) -> &tokio::sync::Mutex<()> {
+        self.record_turn.get_or_init(Box::default)
+    }
+
     pub(crate) fn layout(&self) -> &PieceLayout {
         self.shared.metainfo.info.layout()
     }
@@ -240,7 +245,7 @@ impl TorrentShell {
             live.core.handle_peers(now, PeerSource::User, peers, &mut live.out);
         });
         if told.is_none() {
-            self.life.borrow_mut().early_peers.extend_from_slice(peers);
+            self.life.borrow_mut().keep_peers(peers);
         }
     }
 

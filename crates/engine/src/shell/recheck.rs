@@ -152,14 +152,17 @@ impl TorrentShell {
         if starts {
             self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
         }
-        self.take_in_newcomers();
+        self.take_in_early();
         self.publish_now();
         self.wake();
     }
 
     /// Those who came during a check.
-    pub(super) fn take_in_newcomers(self: &Rc<Self>) {
-        let newcomers = self.life.borrow_mut().take_newcomers();
+    pub(super) fn take_in_early(self: &Rc<Self>) {
+        let (peers, newcomers) = self.life.borrow_mut().take_early();
+        if !peers.is_empty() {
+            self.add_peers(&peers);
+        }
         for newcomer in newcomers {
             self.handle_newcomer(newcomer);
         }

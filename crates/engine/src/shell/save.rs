@@ -119,7 +119,7 @@ impl TorrentShell {
 
     /// Replaces the record, with the trackers as they are now. Gives whether that succeeded; `None` after a panic.
     async fn write_record(&self, record: Record, mut data: ResumeData) -> Option<bool> {
-        let _turn = self.record_turn.lock().await;
+        let _turn = self.record_turn().lock().await;
         data.trackers = self.life.borrow().trackers.clone();
         let have = data.have.clone();
         if let Some(live) = self.live.borrow_mut().as_mut() {

@@ -13,12 +13,11 @@ use crate::shard::ShardEnv;
 use crate::timers::Armed;
 use crate::torrent::TorrentShared;
 use samara_disk::{CheckOutcome, StorageError};
-use samara_swarm::torrent::PeerSource;
 use samara_swarm::{Outbox, Torrent, TorrentConfig};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::{FileIndex, PieceIndex};
 use samara_wire::time::Duration;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
@@ -68,7 +67,7 @@ impl TorrentShell {
         let life = RefCell::new(Life::new(add.paused, add.peers));
         let (env, live) = (Rc::clone(env), RefCell::new(None));
         let (armed, changed) = (Armed::default(), Notify::new());
-        let record_turn = tokio::sync::Mutex::default();
+        let record_turn = OnceCell::new();
         let shell =
             Rc::new(Self { env, shared, store, options, live, life, armed, changed, record_turn });
         let binding = shell.env.shared.network.binding();
@@ -110,7 +109,7 @@ impl TorrentShell {
         let Some(ended) = found.record.filter(|_| !found.have.is_full()) else { return };
         self.life.borrow_mut().record_open = true;
         if let Some(record) = self.record().filter(|_| ended) {
-            let _turn = self.record_turn.lock().await;
+            let _turn = self.record_turn().lock().await;
             let opened = spawn_blocking(move || record.amend(|data| data.ended = false)).await;
             if let Ok(Err(error)) = opened {
                 // As long as nothing can be written there, no other record comes either, and this one claims what is durable.
@@ -261,7 +260,7 @@ impl TorrentShell {
             live.core.handle_partial_found(*piece, set, &mut live.out);
         }
         *self.live.borrow_mut() = Some(live);
-        let early_peers = {
+        {
             let mut life = self.life.borrow_mut();
             life.checking = false;
             life.renew(now);
@@ -272,17 +271,11 @@ impl TorrentShell {
             if !found.recorded {
                 life.save_at = Some(now);
             }
-            std::mem::take(&mut life.early_peers)
-        };
+        }
         if !self.life.borrow().paused && self.life.borrow().offline.is_none() {
             self.with_live(|live, now| live.core.handle_start(now, &mut live.out));
         }
-        if !early_peers.is_empty() {
-            self.with_live(|live, now| {
-                live.core.handle_peers(now, PeerSource::User, &early_peers, &mut live.out);
-            });
-        }
-        self.take_in_newcomers();
+        self.take_in_early();
         self.publish_now();
         self.wake();
     }

@@ -127,7 +127,7 @@ impl TorrentShell {
             tracing::warn!(torrent = %self.shared.hashes.wire(), %error, "cannot delete files");
         }
         if let Some(record) = self.record() {
-            let _turn = self.record_turn.lock().await;
+            let _turn = self.record_turn().lock().await;
             // An error is a panic in there, reported when it happened.
             let _ = tokio::task::spawn_blocking(move || record.delete()).await;
         }

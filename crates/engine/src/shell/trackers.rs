@@ -52,7 +52,7 @@ impl TorrentShell {
 
     /// Writes the trackers into the record. It goes on claiming what it did.
     async fn keep_trackers(&self, record: Record) -> Result<(), TrackerEditError> {
-        let _turn = self.record_turn.lock().await;
+        let _turn = self.record_turn().lock().await;
         if self.life.borrow().stopped {
             return Err(TrackerEditError::Stopped);
         }

@@ -362,7 +362,8 @@ impl Storage for DirStorage {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
-        let unsettled = self.marks.unsettled(place.number);
+        // Elsewhere the time may come when the file is closed: then it is never compared again.
+        let unsettled = self.marks.unsettled(place.number).filter(|_| cfg!(unix));
         match open.sync_data() {
             // Not every file system can; then there is nothing to be done.
             Err(e)

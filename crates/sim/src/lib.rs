@@ -33,8 +33,10 @@
 #![forbid(unsafe_code)]
 
 mod adversary;
+mod dht_liar;
 mod dht_report;
 mod dht_world;
+mod door;
 mod nat;
 mod punch_world;
 pub mod report;

@@ -6,7 +6,9 @@ use super::digest::Fingerprint;
 use super::finding::Asked;
 use super::invariants::Broken;
 use super::life::Turn;
+use super::lookup::{self, DhtNodes};
 use super::node::Node;
+use super::packets::{self, Packets, Wire};
 use super::queue::Queue;
 use super::record::Record;
 use samara_swarm::Outbox;
@@ -33,6 +35,8 @@ pub(super) enum Happening {
     Turn(u32),
     Act(NodeId),
     Lookup(NodeId),
+    Packet(packets::Due),
+    Dht(lookup::Due),
     Sample,
 }
 
@@ -48,6 +52,9 @@ pub struct World {
     pub(super) by_ip: BTreeMap<IpAddr, NodeId>,
     pub(super) conns: Conns,
     pub(super) queue: Queue<Happening>,
+    pub(super) wire: Wire,
+    pub(super) packets: Option<Box<Packets>>,
+    pub(super) dht_nodes: Option<Box<DhtNodes>>,
     pub(super) announces: Vec<Option<Asked>>,
     pub(super) free_announces: Vec<u32>,
     /// Who the tracker knows.
@@ -71,16 +78,20 @@ impl World {
     #[must_use]
     pub fn new(config: WorldConfig) -> Self {
         let layout = config.layout();
-        let mut queue = Queue::new();
+        let queue = Queue::new();
         let begin = Instant::from_secs(1).as_micros();
-        queue.push(begin, Happening::Sample);
-        Self {
+        let packets = config.packets.clone().map(Packets::new);
+        let dht_nodes = config.dht_nodes.map(DhtNodes::new);
+        let mut world = Self {
             now: begin,
             rng: Rng::new(config.seed),
             nodes: Vec::new(),
             by_ip: BTreeMap::new(),
             conns: Conns::default(),
             queue,
+            wire: Wire::default(),
+            packets: packets.map(Box::new),
+            dht_nodes: dht_nodes.map(Box::new),
             announces: Vec::new(),
             free_announces: Vec::new(),
             tracked: Vec::new(),
@@ -96,7 +107,12 @@ impl World {
             outbox: Outbox::new(),
             layout,
             config,
-        }
+        };
+        world.form_dht();
+        // The run begins here.
+        world.record = Record::new(world.now, world.layout.count());
+        world.queue.push(world.now, Happening::Sample);
+        world
     }
 
     /// Adds a node that starts at once.
@@ -114,6 +130,9 @@ impl World {
         let node = Node::new(id, at, config, &self.config);
         assert!(self.by_ip.insert(node.addr.ip(), id).is_none(), "two nodes with one address");
         self.waiting += usize::from(node.is_honest() && !node.config.seed);
+        if let Some(packets) = &mut self.packets {
+            packets.add(&node.config);
+        }
         self.nodes.push(node);
         self.queue.push(at.as_micros(), Happening::Start(id));
         id
@@ -197,6 +216,7 @@ impl World {
         self.events += 1;
         self.digest.word(at);
         self.happen(happening);
+        self.flush();
         if self.events.is_multiple_of(self.config.check_every.max(1)) {
             self.check_next();
         }
@@ -220,6 +240,8 @@ impl World {
             Happening::Written { node, piece, epoch, want_digests } => {
                 self.on_written(node, epoch, piece, want_digests);
             }
+            Happening::Packet(due) => self.on_packet(due),
+            Happening::Dht(due) => self.on_dht(due),
             Happening::Turn(index) => self.on_turn(index),
             Happening::Act(id) => self.on_act(id),
             Happening::Lookup(id) => self.on_lookup(id),

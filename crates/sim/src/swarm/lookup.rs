@@ -42,6 +42,9 @@ const ENOUGH: usize = 10;
 /// Pause before the first look-up is repeated, and the longest, in microseconds.
 const PAUSE: (u64, u64) = (5_000_000, 300_000_000);
 
+/// After joining, for what has found nothing, in microseconds: the announce that waited for it comes first.
+const AFTER_JOINING: u64 = 1_000_000;
+
 /// Looking for peers.
 #[derive(Debug)]
 struct Seeking {
@@ -246,6 +249,7 @@ impl World {
                 Effect::Event(Event::PeersFound { peers, .. }) => {
                     self.on_peers_found(place, &peers)
                 }
+                Effect::Event(Event::Bootstrapped(_)) => self.on_joined(place),
                 Effect::Event(_) => {}
             }
         }
@@ -279,6 +283,20 @@ impl World {
             return;
         }
         self.call_dht(place, |dht, now, out| dht.handle_packet(now, from, bytes, out));
+    }
+
+    /// More nodes are known than before: who has found nothing looks again.
+    fn on_joined(&mut self, place: Place) {
+        let again = self.now + AFTER_JOINING;
+        let seeking = self.member(place).and_then(|member| member.seeking.as_mut());
+        if let (Place::Node(id), Some(seeking)) = (place, seeking)
+            && seeking.found.is_empty()
+            && again < seeking.again
+        {
+            seeking.again = again;
+            seeking.pause = PAUSE.0 / 2;
+            self.queue.push(again, Happening::Dht(Due::Again(id)));
+        }
     }
 
     fn on_peers_found(&mut self, place: Place, peers: &[SocketAddr]) {

@@ -190,6 +190,7 @@ impl World {
         if self.waiting == 0 {
             self.record.end(self.now);
             self.run_for(SETTLE);
+            self.check_streams();
             self.check_end();
         } else if self.broken.is_none() {
             self.check_finished();

@@ -285,13 +285,18 @@ impl World {
                     }
                 }
                 Event::Closed(key, reason) => {
-                    if let Some(packets) = &mut self.packets {
-                        packets.counts.timed_out += u64::from(reason == CloseReason::TimedOut);
-                    }
+                    self.note_closed(id, key, reason);
                     self.read_stream(id, key);
                 }
             }
         }
+    }
+
+    fn note_closed(&mut self, id: NodeId, key: ConnectionKey, reason: CloseReason) {
+        let Some(packets) = &mut self.packets else { return };
+        let stage = packets.host(id).and_then(|host| Some(host.streams.get(&key)?.stage));
+        let was_open = matches!(stage, Some(Stage::Open(_) | Stage::Greeting | Stage::Spare(_)));
+        packets.counts.timed_out += u64::from(was_open && reason == CloseReason::TimedOut);
     }
 
     fn on_connected(&mut self, id: NodeId, key: ConnectionKey) {
@@ -336,7 +341,6 @@ impl World {
         let Some(stream) = host.streams.get_mut(&key) else { return };
         let (other, theirs) = Stream::read_reserved(handshake.reserved);
         stream.other = Some(other);
-        packets.blocks.heard(other);
         if !stream.dialled {
             stream.greet(hash, peer_id, reserved);
         }

@@ -17,8 +17,6 @@ pub(super) struct Written {
 #[derive(Debug, Default)]
 struct Way {
     under_way: VecDeque<Written>,
-    /// Whether its receiver has the name of this end.
-    heard: bool,
     /// Its receiver is gone.
     deaf: bool,
 }
@@ -39,11 +37,6 @@ impl BlockLedger {
         !way.deaf
     }
 
-    /// The other end of the stream that `by` writes has its name.
-    pub(super) fn heard(&mut self, by: u32) {
-        self.ways.entry(by).or_default().heard = true;
-    }
-
     /// A block came out of the stream that `by` writes: what it should be.
     pub(super) fn arrived(&mut self, by: u32) -> Option<Written> {
         self.ways.get_mut(&by)?.under_way.pop_front()
@@ -61,11 +54,9 @@ impl BlockLedger {
         self.ways.get(&by).map_or(0, |way| bytes(&way.under_way))
     }
 
-    /// Bytes that are under way: to somebody who reads, and to nobody.
-    pub(super) fn under_way(&self) -> (u64, u64) {
-        let of = |heard| self.ways.values().filter(move |way| way.heard == heard);
-        let sum = |heard| of(heard).map(|way| bytes(&way.under_way)).sum();
-        (sum(true), sum(false))
+    /// Bytes that are under way on all streams.
+    pub(super) fn under_way(&self) -> u64 {
+        self.ways.values().map(|way| bytes(&way.under_way)).sum()
     }
 }
 
@@ -87,12 +78,11 @@ mod tests {
     fn blocks_come_out_in_order_and_go_with_their_reader() {
         let mut ledger = BlockLedger::default();
         assert!([1, 2, 9].into_iter().all(|piece| ledger.written(7, written(piece))));
-        assert_eq!(ledger.under_way(), (0, 200), "what drips was not sent yet");
-        ledger.heard(7);
+        assert_eq!(ledger.under_way(), 200, "what drips was not sent yet");
         assert_eq!(ledger.arrived(7), Some(written(1)));
-        assert_eq!((ledger.under_way(), ledger.arrived(8)), ((100, 0), None));
+        assert_eq!((ledger.waiting(7), ledger.waiting(8), ledger.arrived(8)), (100, 0, None));
         assert_eq!(ledger.deafened(7), 100);
         assert!(!ledger.written(7, written(3)));
-        assert_eq!(ledger.under_way(), (0, 0));
+        assert_eq!(ledger.under_way(), 0);
     }
 }

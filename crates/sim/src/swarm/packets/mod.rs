@@ -27,6 +27,8 @@ mod ledger;
 mod payload;
 mod reading;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod writing;
 

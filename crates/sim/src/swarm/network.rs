@@ -84,7 +84,7 @@ impl World {
         let end = &mut conn.ends[to];
         let at = (at + late).max(end.last_arrival);
         end.last_arrival = at;
-        end.inbox.push_back((at, item));
+        end.inbox.push(at, item);
         if !std::mem::replace(&mut end.armed, true) {
             let end = u8::from(to == 1);
             self.queue.push(at, Happening::Deliver { conn: id, end });
@@ -129,7 +129,7 @@ impl World {
                 self.drip(id, to, block, first);
                 continue;
             }
-            if let Some((_, item)) = end.inbox.pop_front() {
+            if let Some(item) = end.inbox.pop() {
                 self.hand_over(id, to, item);
             }
         }
@@ -380,7 +380,7 @@ impl World {
     pub(super) fn reap(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(id) else { return };
         if conn.ends.iter().all(|end| end.key.is_none()) {
-            for (_, item) in conn.ends.iter().flat_map(|end| &end.inbox) {
+            for item in conn.ends.iter().flat_map(|end| end.inbox.iter()) {
                 self.record.drop_item(item);
             }
             self.conns.reap(id);

@@ -83,19 +83,20 @@ fn blocks_that_are_lost_with_their_connection_are_accounted_for() {
 /// A seed and a leech, both behind NATs, and a third that both are connected to and that gives nothing.
 #[test]
 fn a_hole_is_punched() {
-    let far = Duration::from_secs(300);
-    let mut world = world(WorldConfig { limit: far, ..WorldConfig::with_pieces(16) });
-    world.add(NodeConfig { unreachable: true, ..NodeConfig::seed() });
-    let leech = world.add(NodeConfig { unreachable: true, ..NodeConfig::leech() });
-    world.add(NodeConfig::adversary(Behaviour::FreeRider));
-    assert!(world.run_until_complete(), "{:?}", world.broken());
-    assert!(world.node(leech).is_complete());
-    // Where none is punched, nobody gets anything.
-    let mut flows = World::new(WorldConfig { limit: far, ..WorldConfig::with_pieces(16) });
-    flows.add(NodeConfig { unreachable: true, ..NodeConfig::seed() });
-    flows.add(NodeConfig { unreachable: true, ..NodeConfig::leech() });
-    flows.add(NodeConfig::adversary(Behaviour::FreeRider));
-    assert!(!flows.run_until_complete());
+    let config = WorldConfig { limit: Duration::from_secs(300), ..WorldConfig::with_pieces(64) };
+    let meets = |mut world: World| {
+        let rider = NodeConfig::adversary(Behaviour::FreeRider);
+        // So slow that it stays a leech.
+        world.add(NodeConfig { down: 10_000, ..rider });
+        // They come later: the tracker names nobody to who is the first.
+        let (nat, second) = (true, Duration::from_secs(1));
+        world.add_later(NodeConfig { unreachable: nat, ..NodeConfig::seed() }, second);
+        world.add_later(NodeConfig { unreachable: nat, ..NodeConfig::leech() }, 2 * second);
+        let met = world.run_until_complete();
+        (met, world.node(NodeId(2)).pieces())
+    };
+    assert_eq!(meets(world(config.clone())), (true, 64));
+    assert_eq!(meets(World::new(config)), (false, 0), "no hole is punched in flows");
 }
 
 #[test]

@@ -22,12 +22,12 @@ pub(super) fn write(block: BlockRef, content: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// The content that these bytes stand for. Nothing if they are not those of a block at this place.
-pub(super) fn read(block: BlockRef, bytes: &[u8]) -> Option<u64> {
-    // Shorter than a word nobody but a flooder asks for.
+/// The content that these bytes stand for. Nothing if they are not those of a block at this place. `sent` is what it should be: less
+/// than a word, which nobody but a flooder asks for, does not tell by itself.
+pub(super) fn read(block: BlockRef, bytes: &[u8], sent: u64) -> Option<u64> {
     let content = bytes
         .first_chunk()
-        .map_or(RIGHT, |first| u64::from_le_bytes(*first) ^ first_word(block, RIGHT));
+        .map_or(sent, |first| u64::from_le_bytes(*first) ^ first_word(block, RIGHT));
     let mut word = first_word(block, content);
     for part in bytes.chunks(8) {
         if part != &word.to_le_bytes()[..part.len()] {
@@ -50,13 +50,17 @@ mod tests {
             let mut bytes = vec![9];
             write(block, content, &mut bytes);
             assert_eq!(bytes.len(), 1 + 16_383);
-            assert_eq!(read(block, &bytes[1..]), Some(content));
+            assert_eq!(read(block, &bytes[1..], RIGHT), Some(content));
             bytes[16_000] ^= 1;
-            assert_eq!(read(block, &bytes[1..]), None);
+            assert_eq!(read(block, &bytes[1..], RIGHT), None);
         }
         let mut bytes = Vec::new();
         write(block, RIGHT, &mut bytes);
         bytes.rotate_left(1);
-        assert_eq!(read(block, &bytes), None, "shifted by a byte");
+        assert_eq!(read(block, &bytes, RIGHT), None, "shifted by a byte");
+        let (short, mut bytes) = (BlockRef { len: 1, ..block }, Vec::new());
+        write(short, 7 << 40 | 1, &mut bytes);
+        assert_eq!(read(short, &bytes, 7 << 40 | 1), Some(7 << 40 | 1));
+        assert_eq!(read(short, &bytes, RIGHT), None);
     }
 }

@@ -162,13 +162,11 @@ impl World {
     ) {
         let Incoming { block, wanted, bytes: ref read } = *incoming;
         let bytes = u64::from(block.len);
-        let content = payload::read(block, read);
         let ledger = self.packets.as_mut().map(|packets| &mut packets.blocks);
         let written = other.and_then(|other| ledger?.arrived(other));
-        let whole = block.len as usize >= size_of::<u64>();
-        let same = written.is_some_and(|written| {
-            written.block == block && (!whole || Some(written.content) == content)
-        });
+        let content = written.and_then(|written| payload::read(block, read, written.content));
+        let same = written
+            .is_some_and(|written| written.block == block && Some(written.content) == content);
         let Some(content) = content.filter(|_| same) else {
             return self.breaks(id, format!("a stream gave {block:?} where {written:?} was sent"));
         };

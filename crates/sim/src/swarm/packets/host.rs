@@ -108,7 +108,7 @@ impl Packets {
     /// A connection of a host is of no use any more. Bytes of blocks that come to nothing with it.
     fn drop_stream(&mut self, now: u64, id: NodeId, key: ConnectionKey, polite: bool) -> u64 {
         let Some(Some(host)) = self.hosts.get_mut(id.at()) else { return 0 };
-        let Some(stream) = host.streams.remove(&key) else { return 0 };
+        let Some(mut stream) = host.streams.remove(&key) else { return 0 };
         if let Some(stats) = host.endpoint.stats(key) {
             self.counts.add(&stats);
         }
@@ -116,6 +116,8 @@ impl Packets {
         host.pending.remove(&stream.number);
         host.offers |= host.streams.values().any(|other| matches!(other.stage, Stage::Spare(_)));
         if polite {
+            // What was said just now still goes out, if there is room.
+            stream.write_on(&mut host.endpoint, key);
             let now = host.local(now);
             host.endpoint.close(now, key);
         } else {

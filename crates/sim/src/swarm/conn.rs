@@ -86,6 +86,10 @@ impl Inbox {
         std::mem::replace(&mut self.first, next).map(|(_, item)| item)
     }
 
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
         self.first.iter().chain(&self.rest).map(|(_, item)| item)
     }

@@ -54,6 +54,8 @@ pub(super) struct Queue<T> {
     current: Vec<Entry<T>>,
     /// Its number.
     bucket: u64,
+    /// Nothing of it was taken out yet.
+    begun: bool,
     /// What was put in for that bucket, or an earlier one, since its turn came.
     late: BinaryHeap<Reverse<Entry<T>>>,
     /// The first place of each bucket in `places`.
@@ -72,6 +74,7 @@ impl<T: Copy> Queue<T> {
         Self {
             current: Vec::new(),
             bucket: 0,
+            begun: false,
             late: BinaryHeap::new(),
             wheel: vec![NONE; BUCKETS].into_boxed_slice(),
             places: Vec::new(),
@@ -112,6 +115,13 @@ impl<T: Copy> Queue<T> {
         next.map(|entry| (entry.at, entry.what))
     }
 
+    /// What is to happen in the bucket whose turn it is, if that has just begun; empty otherwise.
+    pub(super) fn ahead(&mut self) -> impl Iterator<Item = &T> {
+        let begun = std::mem::take(&mut self.begun);
+        let ahead = if begun { &self.current[..] } else { &[] };
+        ahead.iter().rev().map(|entry| &entry.what)
+    }
+
     /// Goes to the next bucket, or to the next one that can hold anything.
     fn turn(&mut self) -> Option<()> {
         if self.in_wheel > 0 {
@@ -136,6 +146,7 @@ impl<T: Copy> Queue<T> {
             self.in_wheel -= 1;
         }
         self.current.sort_unstable_by(|a, b| b.cmp(a));
+        self.begun = true;
         Some(())
     }
 

@@ -132,10 +132,9 @@ impl PeerList {
     /// Learns an address. Whether it is new and was taken in.
     pub fn add(&mut self, now: Instant, addr: SocketAddr, source: PeerSource) -> bool {
         let Some(addr) = usable(addr) else { return false };
-        if self.is_banned(addr) || self.is_own(addr) {
-            return false;
-        }
-        if self.entries.contains_key(&addr) {
+        // Banned and own addresses are not among them. First, as peers name each other over and over.
+        let is_known = self.entries.contains_key(&addr);
+        if is_known {
             if matches!(source, PeerSource::User | PeerSource::Local) {
                 let fits = source == PeerSource::User || self.held(source) < self.quarter();
                 self.edit(now, addr, |entry| {
@@ -145,6 +144,9 @@ impl PeerList {
                     }
                 });
             }
+            return false;
+        }
+        if self.is_banned(addr) || self.is_own(addr) {
             return false;
         }
         let entry = Entry::new(now, source, self.priority(addr));

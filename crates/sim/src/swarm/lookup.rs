@@ -247,7 +247,7 @@ impl World {
             match effect {
                 Effect::Send(to, datagram) => self.cast_dht(place, to, datagram),
                 Effect::Event(Event::PeersFound { peers, .. }) => {
-                    self.on_peers_found(place, &peers)
+                    self.on_peers_found(place, &peers);
                 }
                 Effect::Event(Event::Bootstrapped(_)) => self.on_joined(place),
                 Effect::Event(_) => {}

@@ -1,7 +1,7 @@
 //! The choker with any peers and rates: only changes, only those who want something, never more slots than there may be.
 
 use crate::Script;
-use samara_swarm::choker::{Candidate, Choker, ChokerConfig, ROUND};
+use samara_swarm::choker::{Candidate, Choker, ChokerConfig, Crowd, ROUND};
 use samara_swarm::torrent::PeerKey;
 use samara_wire::time::{Duration, Instant};
 use std::collections::BTreeSet;
@@ -32,7 +32,8 @@ pub fn run(input: &[u8]) {
         now = choker.next_round().min(now + wait).max(now);
         let before: BTreeSet<PeerKey> = unchoked(&peers).map(|peer| peer.key).collect();
         let up_rate = peers.iter().map(|peer| peer.up_rate).sum();
-        let decision = choker.run(now, script.flag(), up_rate, &peers);
+        let crowd = Crowd::of(&peers);
+        let decision = choker.run(now, script.flag(), up_rate, crowd, || peers.clone());
         for key in &decision.choke {
             assert!(before.contains(key), "choked already");
         }

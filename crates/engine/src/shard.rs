@@ -138,6 +138,8 @@ async fn run(
     if env.index == 0 {
         env.shared.hubs.close();
     }
+    // Each of them holds the shard.
+    env.torrents.take();
 }
 
 /// Begins what one shard does for all.

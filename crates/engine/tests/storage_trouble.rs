@@ -3,13 +3,14 @@
 
 mod support;
 
-use samara_engine::disk::{Fault, FaultyStorage, Gate, MemoryStorage, Operation};
+use samara_engine::disk::{Fault, FaultyStorage, Gate, MemoryStorage, Operation, Storage};
 use samara_engine::wire::id::{FileIndex, PeerId, WireHash};
 use samara_engine::wire::peer::handshake::{HANDSHAKE_LEN, Handshake, Reserved};
 use samara_engine::{CustomStorage, State};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 use support::{Sample, addr, run, session, until};
 
 #[test]
@@ -120,5 +121,33 @@ fn who_dials_while_data_is_checked_waits_for_the_end_of_the_check() {
         early.read_exact(&mut answer).unwrap();
         assert_eq!(Handshake::parse(&answer).unwrap().info_hash, hash);
         leech.shutdown().await;
+    });
+}
+
+#[test]
+fn a_session_that_has_shut_down_holds_nothing() {
+    run(async {
+        let sample = Sample::single(500_000, 64 * 1024);
+        let (seed, _torrent) = sample.seed().await;
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let held = Arc::downgrade(&storage);
+        let (dir, leech) = (tempfile::tempdir().unwrap(), session(None));
+        let mut add = sample.add(dir.path(), &[addr(&seed)]);
+        add.storage = Some(CustomStorage(storage));
+        let torrent = leech.add(add).await.unwrap();
+        until(&torrent, |s| s.state == State::Seeding).await;
+        // While it is connected with another session, and though its owner keeps the handle.
+        leech.shutdown().await;
+        drop(leech);
+        // What the threads of the session held goes with them.
+        let let_go = async {
+            while held.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), let_go).await;
+        assert!(in_time.is_ok(), "{} hold it still", held.strong_count());
+        drop(torrent);
+        seed.shutdown().await;
     });
 }

@@ -8,21 +8,18 @@
 //! What is modelled of a NAT: a datagram reaches the node behind it only from an address to which it has
 //! sent something in the last two minutes. What is not: address translation itself, fragmentation, bandwidth.
 
+use crate::dht_liar::lie;
 use crate::dht_report::{AnnounceRecord, DhtReport, LookupRecord};
+use crate::door::Door;
 use samara_dht::table::BUCKET;
 use samara_dht::{Dht, DhtConfig, Effect, Event, Family, LookupId, LookupOutcome, Outbox};
 use samara_swarm::rng::Rng;
 use samara_wire::id::WireHash;
-use samara_wire::krpc::{
-    AnnouncedPort, Body, Method, NodeId, NodeInfo, Packet, Query, Response, Token,
-};
+use samara_wire::krpc::{AnnouncedPort, Body, Method, Packet};
 use samara_wire::time::{Duration, Instant};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-/// A NAT forgets to whom a node has sent something after this.
-const NAT_LIFE: Duration = Duration::from_secs(120);
 
 /// Nodes that are always there and by which the others join.
 const ROUTERS: usize = 3;
@@ -90,8 +87,8 @@ struct Machine {
     addr: SocketAddr,
     dht: Dht,
     nature: Nature,
-    /// Behind a NAT: to whom it has sent something, and when.
-    nat: Option<BTreeMap<SocketAddr, Instant>>,
+    /// Behind a NAT.
+    door: Option<Door>,
     /// When it is to be looked at next; it may be too soon, never too late.
     timer: Option<Instant>,
 }
@@ -255,20 +252,8 @@ impl DhtWorld {
         self.rng.below(100) < percent
     }
 
-    fn fresh_addr(&mut self) -> SocketAddr {
-        loop {
-            let bits = u32::try_from(self.rng.next_u64() >> 32).unwrap_or(0);
-            let ip = Ipv4Addr::from_bits(bits);
-            let public = (11..=126).contains(&ip.octets()[0]);
-            let addr = SocketAddr::new(IpAddr::V4(ip), 6881);
-            if public && !self.by_addr.contains_key(&addr) {
-                return addr;
-            }
-        }
-    }
-
     fn add_machine(&mut self, router: bool) -> usize {
-        let addr = self.fresh_addr();
+        let addr = fresh_addr(&mut self.rng, &self.by_addr);
         let roll = self.rng.below(100);
         let nature = match roll {
             _ if router => Nature::Honest,
@@ -290,8 +275,8 @@ impl DhtWorld {
         let n = self.machines.len();
         self.by_addr.insert(addr, n);
         let dht = Dht::new(self.now, config);
-        let nat = natted.then(BTreeMap::new);
-        self.machines.push(Some(Machine { addr, dht, nature, nat, timer: None }));
+        let door = natted.then(Door::default);
+        self.machines.push(Some(Machine { addr, dht, nature, door, timer: None }));
         n
     }
 
@@ -332,8 +317,8 @@ impl DhtWorld {
         self.report.datagrams += 1;
         self.report.bytes += datagram.len() as u64;
         let machine = self.by_addr.get(&from).and_then(|&n| self.machines[n].as_mut());
-        if let Some(nat) = machine.and_then(|machine| machine.nat.as_mut()) {
-            nat.insert(to, self.now);
+        if let Some(door) = machine.and_then(|machine| machine.door.as_mut()) {
+            door.goes_out(self.now, to);
         }
         if self.chance(self.config.loss_percent) {
             return;
@@ -345,14 +330,8 @@ impl DhtWorld {
     fn deliver(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         let Some(&n) = self.by_addr.get(&to) else { return };
         let Some(machine) = self.machines[n].as_mut() else { return };
-        if let Some(nat) = &mut machine.nat {
-            let now = self.now;
-            if nat.get(&from).is_none_or(|&sent| now - sent > NAT_LIFE) {
-                return;
-            }
-            if nat.len() > 2000 {
-                nat.retain(|_, sent| now - *sent <= NAT_LIFE);
-            }
+        if machine.door.as_mut().is_some_and(|door| !door.lets_in(self.now, from)) {
+            return;
         }
         let (nature, id) = (machine.nature, machine.dht.id());
         if nature != Nature::Honest
@@ -363,10 +342,10 @@ impl DhtWorld {
             match nature {
                 Nature::Silent if !harmless => return,
                 Nature::Liar => {
-                    if let Some(response) = self.lie(id, query) {
-                        let body = Body::Response(Box::new(response));
-                        let lie = Packet { client: None, your_addr: Some(from), body, ..packet };
-                        self.send(to, from, lie.encode());
+                    let by_addr = &self.by_addr;
+                    let nowhere = |rng: &mut Rng| fresh_addr(rng, by_addr);
+                    if let Some(lie) = lie(id, from, packet, &mut self.rng, nowhere) {
+                        self.send(to, from, lie);
                     }
                     return;
                 }
@@ -374,31 +353,6 @@ impl DhtWorld {
             }
         }
         self.call(n, |dht, now, out| dht.handle_packet(now, from, datagram, out));
-    }
-
-    /// Everything a liar says but its id is made up: nodes right beside the target that are not there, peers, a token.
-    fn lie(&mut self, id: NodeId, query: &Query) -> Option<Response> {
-        let target = match &query.method {
-            Method::FindNode { target } | Method::Get { target, .. } => *target,
-            Method::GetPeers { info_hash, .. } => NodeId(info_hash.0),
-            _ => return Some(Response { id, ..Response::default() }),
-        };
-        let phantom = |world: &mut Self| {
-            let mut near = target;
-            near.0[19] ^= u8::try_from(world.rng.below(256)).unwrap_or(0);
-            near.0[18] ^= u8::try_from(world.rng.below(256)).unwrap_or(0);
-            NodeInfo { id: near, addr: world.fresh_addr() }
-        };
-        let nodes = (0..8).map(|_| phantom(self)).collect();
-        let peers = (0..5).map(|_| self.fresh_addr()).collect();
-        let asked_for_peers = matches!(query.method, Method::GetPeers { .. });
-        Some(Response {
-            id,
-            nodes4: Some(nodes),
-            token: Token::new(b"liar"),
-            values: asked_for_peers.then_some(peers),
-            ..Response::default()
-        })
     }
 
     /// A node that is honest, has not left and is no router.
@@ -469,7 +423,7 @@ impl DhtWorld {
         let &(hash, announcer) = announced?;
         let there = self.machines.iter().flatten();
         let mut reachable: Vec<&Machine> =
-            there.filter(|m| m.nature == Nature::Honest && m.nat.is_none()).collect();
+            there.filter(|m| m.nature == Nature::Honest && m.door.is_none()).collect();
         let holds = |machine: &&&Machine| machine.dht.has_peer(&hash, announcer);
         let holders = reachable.iter().filter(holds).count();
         let distance = |machine: &&Machine| machine.dht.id().distance(&outcome.target);
@@ -505,6 +459,19 @@ impl DhtWorld {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// An address at which nobody lives.
+fn fresh_addr(rng: &mut Rng, taken: &HashMap<SocketAddr, usize>) -> SocketAddr {
+    loop {
+        let bits = u32::try_from(rng.next_u64() >> 32).unwrap_or(0);
+        let ip = Ipv4Addr::from_bits(bits);
+        let public = (11..=126).contains(&ip.octets()[0]);
+        let addr = SocketAddr::new(IpAddr::V4(ip), 6881);
+        if public && !taken.contains_key(&addr) {
+            return addr;
         }
     }
 }

@@ -10,9 +10,10 @@
 //!
 //! What is modelled: access links with separate rates up and down, a delay for each connection, loss, nodes that
 //! cannot be dialled, dials and connections that fail, partitions, nodes that come, leave, crash and come back with what their
-//! disk kept, slow and failing disks, and fifteen kinds of adversaries ([`Behaviour`]). What is not: TCP's slow start and
-//! congestion (a [`run_utp`] has packets), what a system buffers, and the payload itself: a block is either right or
-//! wrong, which is all that the decisions can depend on.
+//! disk kept, slow and failing disks, and fifteen kinds of adversaries ([`Behaviour`]). Connections are *flows*, without slow start and
+//! congestion, made for many peers; or, with [`WorldConfig::packets`], real pairs of uTP connections whose datagrams meet queues,
+//! loss and NATs. What a system buffers is not modelled, nor is the payload: a block is either right or wrong, which is all that
+//! the decisions can depend on. Peers come from a tracker, or with [`WorldConfig::dht_nodes`] from a DHT of real nodes.
 //!
 //! ```
 //! use samara_sim::{Figures, NodeConfig, World, WorldConfig};
@@ -33,8 +34,10 @@
 #![forbid(unsafe_code)]
 
 mod adversary;
+mod dht_liar;
 mod dht_report;
 mod dht_world;
+mod door;
 mod nat;
 mod punch_world;
 pub mod report;
@@ -47,9 +50,10 @@ pub use dht_report::{AnnounceRecord, DhtReport, ENOUGH_HOLDERS, LookupRecord};
 pub use dht_world::{DhtWorld, DhtWorldConfig};
 pub use nat::{Nat, NatConfig, NatKind};
 pub use punch_world::{Meeting, PunchReport, PunchWorldConfig, run_punch};
-pub use scenario::{DOWN, Plan, Scenario, UP};
+pub use scenario::{DOWN, Discovery, Plan, Scenario, Transport, UP};
 pub use swarm::{
-    Bound, Broken, Crash, DiskConfig, Figures, Ledger, Node, NodeConfig, NodeId, Percentiles,
-    Riders, Sample, World, WorldConfig, fluid_bound, jain, parts_bound,
+    Bound, Broken, Crash, DhtCrowd, DhtFigures, DiskConfig, Figures, Ledger, Node, NodeConfig,
+    NodeId, PacketFigures, PacketsConfig, Percentiles, Riders, Sample, World, WorldConfig,
+    fluid_bound, jain, parts_bound,
 };
 pub use utp_world::{UtpReport, UtpWorldConfig, run_utp};

@@ -4,7 +4,9 @@
 //! 50 ms one way. All leeches start at once, beside one seed with the same link, and stay as seeds when they are done.
 
 use crate::adversary::Behaviour;
-use crate::swarm::{Crash, DiskConfig, NodeConfig, NodeId, World, WorldConfig};
+use crate::swarm::{
+    Crash, DhtCrowd, DiskConfig, NodeConfig, NodeId, PacketsConfig, World, WorldConfig,
+};
 use samara_swarm::rng::Rng;
 use samara_wire::time::Duration;
 
@@ -114,6 +116,26 @@ impl Scenario {
     }
 }
 
+/// What connections are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Transport {
+    /// Flows: an event for a block, made for many peers.
+    #[default]
+    Flows,
+    /// Pairs of uTP connections, whose datagrams cross.
+    Utp,
+}
+
+/// How peers find each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Discovery {
+    /// By a tracker.
+    #[default]
+    Tracker,
+    /// By a DHT of real nodes, liars among them, and by nothing else.
+    Dht,
+}
+
 /// A run as it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
@@ -129,6 +151,10 @@ pub struct Plan {
     pub piece_len: u32,
     /// Adversaries of this kind alone, where there are any.
     pub adversary: Option<Behaviour>,
+    /// What connections are.
+    pub transport: Transport,
+    /// How peers find each other.
+    pub discovery: Discovery,
 }
 
 impl Default for Plan {
@@ -140,6 +166,8 @@ impl Default for Plan {
             total_len: 64 << 20,
             piece_len: 256 << 10,
             adversary: None,
+            transport: Transport::Flows,
+            discovery: Discovery::Tracker,
         }
     }
 }
@@ -199,12 +227,14 @@ impl Plan {
     /// The command that runs it again.
     #[must_use]
     pub fn command(&self) -> String {
-        let Self { scenario, peers, seed, total_len, piece_len, adversary } = self;
+        let Self { scenario, peers, seed, total_len, piece_len, adversary, .. } = self;
         let kind = adversary.map_or(String::new(), |kind| {
             format!(" --adversary {}", kind.name().to_lowercase().replace(' ', "-"))
         });
+        let utp = if self.transport == Transport::Utp { " --transport utp" } else { "" };
+        let dht = if self.discovery == Discovery::Dht { " --discovery dht" } else { "" };
         format!(
-            "samara-sim swarm --scenario {} --peers {peers} --seed {seed} --size {} --piece {}{kind}",
+            "samara-sim swarm --scenario {} --peers {peers} --seed {seed} --size {} --piece {}{kind}{utp}{dht}",
             scenario.name(),
             total_len >> 20,
             piece_len >> 10,
@@ -219,12 +249,22 @@ impl Plan {
             piece_len: self.piece_len,
             limit: Duration::from_secs(1_800) + self.transfer() * 20,
             check_every: if many { 5_000 } else { 500 },
+            packets: (self.transport == Transport::Utp).then(PacketsConfig::default),
+            tracker: self.discovery == Discovery::Tracker,
+            dht_nodes: (self.discovery == Discovery::Dht).then(DhtCrowd::default),
             ..WorldConfig::default()
         };
         match self.scenario {
-            Scenario::Lossy => WorldConfig { lost_one_in: 50, ..base },
+            Scenario::Lossy => {
+                let jitter = Duration::from_millis(5);
+                let packets = base.packets.map(|packets| PacketsConfig { jitter, ..packets });
+                WorldConfig { lost_one_in: 50, packets, ..base }
+            }
             Scenario::Churn => WorldConfig { dials_fail_one_in: 10, breaks_one_in: 20_000, ..base },
-            Scenario::Adversaries => WorldConfig { dht: true, ..base },
+            // Where there is no table, poisoners lie as nodes.
+            Scenario::Adversaries => {
+                WorldConfig { dht: self.discovery == Discovery::Tracker, ..base }
+            }
             _ => base,
         }
     }

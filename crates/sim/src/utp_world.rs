@@ -1,7 +1,7 @@
 //! One bottleneck, and what goes through it: streams of uTP ([`samara_utp::Endpoint`]) and a flow like TCP's.
 //!
 //! All streams go the same way, from one endpoint to another, over a link with a rate, a delay, a buffer that drops what does not
-//! fit, and losses by chance. What goes back meets the delay alone. The two ends' clocks have nothing to do with each other.
+//! fit, and losses and lateness by chance. What goes back meets the delay alone. The two ends' clocks have nothing to do with each other.
 //!
 //! The flow like TCP's ([`Reno`]) is no more than slow start, additive increase, and half of the window for each
 //! round trip with a loss: what a flow that yields has to yield to.
@@ -33,6 +33,8 @@ pub struct UtpWorldConfig {
     pub buffer: u64,
     /// Datagrams of a million that get lost by chance.
     pub loss_ppm: usize,
+    /// Datagrams may be late by up to this, each by its own lot: they overtake each other.
+    pub jitter: Duration,
     /// Streams of uTP.
     pub streams: usize,
     /// When a flow like TCP's begins, if one does, counted from the beginning.
@@ -52,6 +54,7 @@ impl Default for UtpWorldConfig {
             rtt: Duration::from_millis(50),
             buffer: 1 << 20,
             loss_ppm: 0,
+            jitter: Duration::ZERO,
             streams: 1,
             tcp_from: None,
             duration: (Duration::from_secs(5), Duration::from_secs(20)),
@@ -312,6 +315,12 @@ impl World {
             self.waited += wait;
             self.report.queueing.1 = self.report.queueing.1.max(wait);
         }
-        Some(self.busy_until + self.config.rtt / 2)
+        let late = if self.config.jitter.is_zero() {
+            Duration::ZERO
+        } else {
+            let most = usize::try_from(self.config.jitter.as_micros()).unwrap_or(usize::MAX);
+            Duration::from_micros(self.rng.below(most) as u64)
+        };
+        Some(self.busy_until + self.config.rtt / 2 + late)
     }
 }

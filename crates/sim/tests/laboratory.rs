@@ -4,7 +4,8 @@ use samara_sim::{Behaviour, Figures, Plan, Scenario};
 
 /// Twenty leeches and 8 MiB: a second or two for each scenario.
 fn plan(scenario: Scenario, seed: u64) -> Plan {
-    Plan { scenario, seed, peers: 20, total_len: 8 << 20, piece_len: 64 << 10, adversary: None }
+    let base = Plan::default();
+    Plan { scenario, seed, peers: 20, total_len: 8 << 20, piece_len: 64 << 10, ..base }
 }
 
 fn run(plan: &Plan) -> Figures {

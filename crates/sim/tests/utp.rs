@@ -169,6 +169,21 @@ fn it_yields_to_a_flow_like_tcps() {
     assert!(ours < 0.2 * config.rate as f64, "uTP {ours:.0} B/s");
 }
 
+/// Datagrams that overtake each other are not taken for lost for long.
+#[test]
+fn reordering_costs_little() {
+    let mut table = String::new();
+    for (rate, jitter_ms) in [(MIB, 5), (MIB, 20), (10 * MIB, 2), (10 * MIB, 10), (10 * MIB, 20)] {
+        let config = UtpWorldConfig { jitter: ms(jitter_ms), ..line(rate, ms(50), 0) };
+        let report = run_utp(config);
+        let share = 100.0 * report.rate() / rate as f64;
+        writeln!(table, "{:4.0} MiB/s, {jitter_ms:2} ms: {share:3.0} %", rate as f64 / MIB as f64)
+            .unwrap();
+        assert!(share > 90.0, "\n{table}");
+    }
+    println!("{table}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let config = UtpWorldConfig { streams: 3, tcp_from: Some(secs(2)), ..line(MIB, ms(30), 5_000) };

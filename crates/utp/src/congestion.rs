@@ -38,6 +38,8 @@ pub trait Congestion {
     fn on_ack(&mut self, acked: &Acked);
     /// Packets were lost: told once for all that were on their way at the time. `packet` is the payload of a full packet.
     fn on_loss(&mut self, now: Instant, packet: u32);
+    /// All that [`Congestion::on_loss`] was last told of has arrived: it was late.
+    fn on_false_loss(&mut self) {}
     /// Nothing was heard for so long that all is taken for lost.
     fn on_timeout(&mut self, now: Instant, packet: u32);
     /// Nothing was on its way for a round trip or more: what was known of the path is old.

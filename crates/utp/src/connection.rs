@@ -121,6 +121,8 @@ pub(crate) struct Connection {
     duplicate_acks: u32,
     /// Transmissions from this one on have not been punished for the last loss.
     recovered_from: u64,
+    /// Packets taken for lost since the window was last cut for a loss, and not found to be late.
+    taken_for_lost: u32,
     /// One packet may go beyond the window: what is found lost, or what finds out whether a closed window is still closed.
     forced: bool,
     /// Time-outs in a row without progress, and without any sign of life.
@@ -215,6 +217,7 @@ impl Connection {
             unacknowledged: 0,
             duplicate_acks: 0,
             recovered_from: 0,
+            taken_for_lost: 0,
             forced: false,
             failures: 0,
             silent: 0,

@@ -13,11 +13,13 @@
 //!
 //! What is lost is found by the order of sending (as in QUIC, RFC 9002): each transmission has a number of its own in that order,
 //! and a packet is lost if one that was sent three transmissions later has arrived. That holds for packets sent again
-//! as well, and a packet that comes late by less is not taken for lost.
+//! as well, and a packet that comes late by less is not taken for lost. Where packets overtake each other by more, that is found out: what
+//! was taken for lost and arrives before it was sent again, or sooner after that than any round trip, was late. From then on as much
+//! lateness is borne, up to [`MAX_TOLERANCE`], until nothing is heard for long.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use samara_wire::time::Instant;
+use samara_wire::time::{Duration, Instant};
 use samara_wire::utp::{HEADER_LEN, Header, SeqNr};
 
 /// Memory of a chunk at most, in bytes: what one system call can take.
@@ -35,8 +37,12 @@ const MAX_SPARES: usize = 8;
 /// Packets' worth of bytes on their way or waiting that make a transfer of what else would be a message.
 const BULK: usize = 4;
 
-/// A packet is lost if one that was sent this many transmissions later has arrived (BEP 29: three).
+/// A packet is lost if one that was sent this many transmissions later has arrived (BEP 29: three), as long as none was found to
+/// come later than that.
 const REORDERING: u64 = 3;
+
+/// More transmissions than this nobody overtakes: what is lost must be found out in time.
+const MAX_TOLERANCE: u64 = 256;
 
 /// Where a packet is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,8 +70,9 @@ struct Outgoing {
     /// Sent with padding, to find out whether that length gets through.
     probe: bool,
     state: State,
-    /// Number of its last transmission among all.
+    /// Number of its last transmission among all, and of the one before that.
     order: u64,
+    order_before: u64,
     sent_at: Instant,
     transmissions: u32,
 }
@@ -100,6 +107,8 @@ pub(crate) struct Progress {
     pub(crate) sent_at: Option<Instant>,
     /// The packet that was longer than usual got through.
     pub(crate) probe: bool,
+    /// Packets that were late where they were taken for lost.
+    pub(crate) late: u32,
 }
 
 /// What was found lost.
@@ -107,6 +116,8 @@ pub(crate) struct Progress {
 pub(crate) struct Losses {
     /// The highest number of transmission among packets whose loss tells of congestion.
     pub(crate) newest: Option<u64>,
+    /// How many of them there are.
+    pub(crate) count: u32,
     /// The packet that was longer than usual is lost.
     pub(crate) probe: bool,
 }
@@ -139,6 +150,8 @@ pub(crate) struct SendQueue {
     losses: u64,
     /// The latest transmission that is known to have arrived.
     newest_arrived: Option<u64>,
+    /// A packet is lost if one that was sent this many transmissions later has arrived.
+    tolerance: u64,
     finished: bool,
 }
 
@@ -161,6 +174,7 @@ impl SendQueue {
             next_order: 0,
             losses: 0,
             newest_arrived: None,
+            tolerance: REORDERING,
             finished: false,
         }
     }
@@ -286,6 +300,7 @@ impl SendQueue {
             probe: false,
             state: State::Waiting,
             order: 0,
+            order_before: 0,
             sent_at: Instant::ZERO,
             transmissions: 0,
         });
@@ -355,6 +370,7 @@ impl SendQueue {
                 State::InFlight | State::Arrived => debug_assert!(false, "sent for no reason"),
             }
             packet.state = State::InFlight;
+            packet.order_before = packet.order;
             packet.order = self.next_order;
             packet.sent_at = now;
             packet.transmissions += 1;
@@ -381,16 +397,19 @@ impl SendQueue {
         (&bytes[head.at..head.at + len], HEADER_LEN + head.len)
     }
 
-    /// All up to `ack` has arrived, and of the packets behind it those that `beyond` tells, in rising order.
+    /// All up to `ack` has arrived, and of the packets behind it those that `beyond` tells, in rising order. Nothing is
+    /// acknowledged sooner than `soonest` after it was sent: of what seems so, an earlier transmission was.
     pub(crate) fn acknowledge(
         &mut self,
+        now: Instant,
+        soonest: Duration,
         ack: SeqNr,
         beyond: impl Iterator<Item = u16>,
     ) -> Progress {
         let mut progress = Progress::default();
         let through = usize::try_from(ack.since(self.first) + 1).unwrap_or(0).min(self.sent);
         for _ in 0..through {
-            self.on_arrived(0, &mut progress);
+            self.on_arrived(0, now, soonest, &mut progress);
             self.pop();
         }
         // A number behind `ack` is the place in the queue plus 1, now that the queue begins behind `ack`.
@@ -400,14 +419,26 @@ impl SendQueue {
                 if at >= self.sent {
                     break;
                 }
-                self.on_arrived(at, &mut progress);
+                self.on_arrived(at, now, soonest, &mut progress);
             }
         }
         progress
     }
 
-    fn on_arrived(&mut self, at: usize, progress: &mut Progress) {
+    fn on_arrived(&mut self, at: usize, now: Instant, soonest: Duration, progress: &mut Progress) {
         let packet = &mut self.packets[at];
+        let late = match packet.state {
+            State::Lost => Some(packet.order),
+            State::InFlight if packet.transmissions > 1 && now - packet.sent_at < soonest => {
+                Some(packet.order_before)
+            }
+            _ => None,
+        };
+        if let (Some(order), Some(newest)) = (late, self.newest_arrived) {
+            progress.late += 1;
+            let by = newest.saturating_sub(order) + 1;
+            self.tolerance = self.tolerance.max(by).min(MAX_TOLERANCE);
+        }
         match packet.state {
             State::InFlight => {
                 self.in_flight -= packet.len;
@@ -453,18 +484,25 @@ impl SendQueue {
         self.spares = Vec::new();
     }
 
+    /// How many transmissions later a packet must have been sent whose arrival says that one is lost. Where few are on their way it is
+    /// less than what was found, as else nothing would be said of the last ones.
+    pub(crate) fn tolerance(&self) -> u64 {
+        self.tolerance.min(self.sent as u64 * 3 / 4).max(REORDERING)
+    }
+
     /// Finds what is lost by what arrived although it was sent later.
     pub(crate) fn find_lost(&mut self) -> Losses {
         let mut losses = Losses::default();
         let Some(newest) = self.newest_arrived else { return losses };
         let mut left = self.arrived;
+        let tolerance = self.tolerance();
         for at in 0..self.sent {
             if left == 0 {
                 break;
             }
             match self.packets[at].state {
                 State::Arrived => left -= 1,
-                State::InFlight if self.packets[at].order + REORDERING <= newest => {
+                State::InFlight if self.packets[at].order + tolerance <= newest => {
                     self.on_lost(at, &mut losses);
                 }
                 _ => {}
@@ -485,6 +523,7 @@ impl SendQueue {
     /// All that is in flight is lost, as nothing was heard for long.
     pub(crate) fn lose_all(&mut self) -> Losses {
         let mut losses = Losses::default();
+        self.tolerance = REORDERING;
         for at in 0..self.sent {
             if self.packets[at].state == State::InFlight {
                 self.on_lost(at, &mut losses);
@@ -505,6 +544,7 @@ impl SendQueue {
             packet.probe = false;
             losses.probe = true;
         } else {
+            losses.count += 1;
             losses.newest = losses.newest.max(Some(packet.order));
         }
     }

@@ -135,9 +135,9 @@ impl TorrentShell {
             Swarm::TrackerAnswered { url, warning, .. } => {
                 if let Some(warning) = warning {
                     let said = format!("{}: {warning}", shown_host(url));
-                    if life.tracker_warning.as_ref() != Some(&said) {
+                    if life.tracker_warning.as_deref() != Some(&said) {
                         tracing::warn!(torrent = %self.shared.hashes.wire(), tracker = %said, "a warning");
-                        life.tracker_warning = Some(said);
+                        life.tracker_warning = Some(said.into());
                     }
                 }
                 life.trackers_answered = life.trackers_answered.saturating_add(1);
@@ -146,7 +146,7 @@ impl TorrentShell {
             // The error names the host; the whole URL may hold a passkey.
             Swarm::TrackerFailed { error, .. } => {
                 tracing::debug!(torrent = %self.shared.hashes.wire(), %error, "a tracker failed");
-                life.tracker_error = Some(error.clone());
+                life.tracker_error = Some(error.clone().into());
             }
             Swarm::PieceCorrupt(_) | Swarm::PeerBanned(_) => {}
         }

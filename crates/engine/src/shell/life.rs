@@ -64,8 +64,8 @@ pub(super) struct Life {
     pub(super) record_open: bool,
     /// The trackers in tiers, if the owner changed them.
     pub(super) trackers: Option<Vec<Vec<String>>>,
-    pub(super) tracker_error: Option<String>,
-    pub(super) tracker_warning: Option<String>,
+    pub(super) tracker_error: Option<Box<str>>,
+    pub(super) tracker_warning: Option<Box<str>>,
     pub(super) trackers_answered: u32,
     early: Option<Box<Early>>,
     /// Second connections with peers, oldest first.
@@ -183,8 +183,8 @@ impl Life {
         status.checked_bytes = self.progress.hashed_bytes();
         status.check_total_bytes = self.progress.total_bytes();
         status.offline = self.offline.as_deref().map(str::to_owned);
-        status.tracker_error.clone_from(&self.tracker_error);
-        status.tracker_warning.clone_from(&self.tracker_warning);
+        status.tracker_error = self.tracker_error.as_deref().map(str::to_owned);
+        status.tracker_warning = self.tracker_warning.as_deref().map(str::to_owned);
         status.trackers_answered = self.trackers_answered;
     }
 

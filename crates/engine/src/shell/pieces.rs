@@ -12,12 +12,19 @@ pub(crate) struct PieceBuffers {
     pieces: BTreeMap<PieceIndex, Piece>,
     /// Pieces that disk threads are hashing and writing.
     pub(super) writing: Vec<PieceIndex>,
-    /// Pieces of which bytes were given to a disk that has since failed to keep some: their outcome counts for nothing.
-    doubted: Vec<PieceIndex>,
-    /// While resume data is written: pieces given to be written since its snapshot was taken.
-    pub(super) since_snapshot: Option<Vec<PieceIndex>>,
+    /// Nothing of it while nothing is written.
+    unsure: Option<Box<Unsure>>,
     /// Blocks being spilled.
     pub(super) spilling: usize,
+}
+
+/// Of pieces that were given to be written.
+#[derive(Default)]
+struct Unsure {
+    /// Those of which bytes were given to a disk that has since failed to keep some: their outcome counts for nothing.
+    doubted: Vec<PieceIndex>,
+    /// While resume data is written: those given to be written since its snapshot was taken.
+    since_snapshot: Option<Vec<PieceIndex>>,
 }
 
 #[derive(Default)]
@@ -34,6 +41,19 @@ struct Piece {
 }
 
 impl PieceBuffers {
+    /// A snapshot for resume data is taken.
+    pub(super) fn begin_snapshot(&mut self) {
+        self.unsure.get_or_insert_default().since_snapshot = Some(Vec::new());
+    }
+
+    /// Gives the pieces that were given to be written since the snapshot.
+    pub(super) fn end_snapshot(&mut self) -> Vec<PieceIndex> {
+        let Some(unsure) = &mut self.unsure else { return Vec::new() };
+        let since = unsure.since_snapshot.take().unwrap_or_default();
+        self.unsure.take_if(|unsure| unsure.doubted.is_empty());
+        since
+    }
+
     /// Keeps a block that was received.
     pub(crate) fn put(&mut self, block: BlockRef, buf: BlockBuf, now: Instant) {
         let piece = self.pieces.entry(block.piece).or_default();
@@ -59,7 +79,8 @@ impl PieceBuffers {
         }
         let blocks = self.pieces.remove(&index).unwrap_or_default().blocks;
         self.writing.push(index);
-        if let Some(since) = &mut self.since_snapshot {
+        if let Some(since) = self.unsure.as_mut().and_then(|unsure| unsure.since_snapshot.as_mut())
+        {
             since.push(index);
         }
         Some(blocks.into_iter().map(|(block, buf)| (block.begin, buf)).collect())
@@ -72,19 +93,22 @@ impl PieceBuffers {
 
     /// A piece is hashed and written, or not. Gives whether that is to be believed.
     pub(super) fn written(&mut self, piece: PieceIndex) -> bool {
-        let mut take = |from: fn(&mut Self) -> &mut Vec<PieceIndex>| {
-            let list = from(self);
+        let take = |list: &mut Vec<PieceIndex>| {
             let at = list.iter().position(|&p| p == piece);
             at.map(|at| list.swap_remove(at)).is_some()
         };
-        take(|buffers| &mut buffers.writing);
-        !take(|buffers| &mut buffers.doubted)
+        take(&mut self.writing);
+        let doubted = self.unsure.as_mut().is_some_and(|unsure| take(&mut unsure.doubted));
+        self.unsure.take_if(|u| u.doubted.is_empty() && u.since_snapshot.is_none());
+        !doubted
     }
 
     /// The disk has failed to keep what it was given: forgets blocks that were spilled, and doubts pieces that are being written.
     /// Gives the pieces of which blocks are gone.
     pub(super) fn doubt_disk(&mut self) -> Vec<PieceIndex> {
-        self.doubted.clone_from(&self.writing);
+        if !self.writing.is_empty() {
+            self.unsure.get_or_insert_default().doubted.clone_from(&self.writing);
+        }
         let spilled = |piece: &Piece| piece.spilling > 0 || !piece.on_disk.is_empty();
         let gone: Vec<_> =
             self.pieces.iter().filter(|(_, p)| spilled(p)).map(|(&index, _)| index).collect();

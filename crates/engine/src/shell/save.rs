@@ -68,7 +68,7 @@ impl TorrentShell {
         let (have, partial, mut unsettled, complete, stats, quiet) = {
             let mut guard = self.live.borrow_mut();
             let live = guard.as_mut()?;
-            live.pieces.since_snapshot = Some(Vec::new());
+            live.pieces.begin_snapshot();
             let partial = live.pieces.on_disk(|piece| self.layout().blocks_in(piece));
             let stats = live.core.stats(self.env.now());
             let unsettled = live.pieces.writing.clone();
@@ -80,7 +80,7 @@ impl TorrentShell {
             tokio::time::sleep(CLOCK_STEP).await;
         }
         if let Some(live) = self.live.borrow_mut().as_mut() {
-            unsettled.extend(live.pieces.since_snapshot.take().unwrap_or_default());
+            unsettled.extend(live.pieces.end_snapshot());
         }
         let files = match synced {
             Ok(Synced { changed, .. }) if !changed.is_empty() => {

@@ -235,7 +235,7 @@ pub(crate) trait Adversary: Debug + Send {
 }
 
 /// An address at which nobody lives.
-fn nowhere(rng: &mut Rng) -> SocketAddr {
+pub(crate) fn nowhere(rng: &mut Rng) -> SocketAddr {
     let [_, b, c, d, _, _, e, f] = rng.next_u64().to_be_bytes();
     let port = u16::from_be_bytes([e, f]).max(1);
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(55, b, c, d)), port)

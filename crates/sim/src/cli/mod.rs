@@ -3,8 +3,8 @@
 mod page;
 mod swarm;
 
-use clap::{Args, Parser, Subcommand};
-use samara_sim::{Behaviour, Plan, Scenario};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use samara_sim::{Behaviour, Discovery, Plan, Scenario, Transport};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +54,12 @@ pub(crate) struct SwarmArgs {
     /// Only adversaries of this kind
     #[arg(long, value_name = "KIND", value_parser = adversary)]
     adversary: Option<Behaviour>,
+    /// What connections are
+    #[arg(long, value_enum, default_value_t = Carrier::Flows)]
+    transport: Carrier,
+    /// How peers find each other
+    #[arg(long, value_enum, default_value_t = Finder::Tracker)]
+    discovery: Finder,
     /// Run each seed twice and compare
     #[arg(long)]
     twice: bool,
@@ -65,6 +71,22 @@ pub(crate) struct SwarmArgs {
     svg: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Carrier {
+    /// Flows: an event for a block, for many peers
+    Flows,
+    /// Real uTP connections whose packets cross, for some tens of peers
+    Utp,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Finder {
+    /// A tracker
+    Tracker,
+    /// A DHT of real nodes, liars among them
+    Dht,
+}
+
 impl SwarmArgs {
     const fn plan(&self, seed: u64) -> Plan {
         Plan {
@@ -74,6 +96,14 @@ impl SwarmArgs {
             total_len: self.size << 20,
             piece_len: self.piece << 10,
             adversary: self.adversary,
+            transport: match self.transport {
+                Carrier::Flows => Transport::Flows,
+                Carrier::Utp => Transport::Utp,
+            },
+            discovery: match self.discovery {
+                Finder::Tracker => Discovery::Tracker,
+                Finder::Dht => Discovery::Dht,
+            },
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `samara-sim page`: the runs of docs/swarm.md.
 
 use super::swarm::carry_out;
-use samara_sim::report::{Row, heading, picture, row};
-use samara_sim::{Behaviour, Plan, Scenario};
+use samara_sim::report::{Row, heading, packet_heading, packet_row, picture, row};
+use samara_sim::{Behaviour, Discovery, Plan, Scenario, Transport};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -36,7 +36,33 @@ pub(super) fn run(pictures: Option<&Path>) -> ExitCode {
         ..base
     });
     table("Three in ten are of one kind", &kinds);
+    good &= over_utp();
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Smaller swarms in which packets cross, each beside the same with flows. Whether all held.
+fn over_utp() -> bool {
+    println!("### Over uTP\n\n{}", packet_heading());
+    let base = Plan { peers: 20, total_len: 32 << 20, ..Plan::default() };
+    let mut plans = Scenario::ALL.map(|scenario| Plan { scenario, ..base }).to_vec();
+    plans.extend([Scenario::Equal, Scenario::Adversaries].map(|scenario| {
+        let discovery = Discovery::Dht;
+        Plan { scenario, discovery, ..base }
+    }));
+    let mut good = true;
+    for plan in plans {
+        let flows = carry_out(&plan, false);
+        let plan = Plan { transport: Transport::Utp, ..plan };
+        let done = carry_out(&plan, false);
+        for broken in [&flows.broken, &done.broken].into_iter().flatten() {
+            eprintln!("{broken}");
+            good = false;
+        }
+        let shown = Row { plan, figures: done.figures, clean: done.clean };
+        println!("{}", packet_row(&shown, flows.figures.last));
+    }
+    println!();
+    good
 }
 
 /// Writes the picture of a scenario with as many leeches as is usual and all kinds of adversaries.

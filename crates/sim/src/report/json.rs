@@ -1,7 +1,7 @@
 //! A run as one line of JSON. `version` changes when a field changes its meaning or goes.
 
 use crate::scenario::Plan;
-use crate::swarm::Figures;
+use crate::swarm::{Figures, PacketFigures};
 use serde_json::{Value, json};
 
 /// Version of the object.
@@ -26,6 +26,12 @@ pub fn json(plan: &Plan, figures: &Figures, clean: Option<u64>) -> String {
             "share": riders.share,
             "slowdown": riders.slowdown(),
             "median": riders.median.map(time),
+        })
+    });
+    let packets = figures.packets.map(|packets| packets_json(&packets));
+    let dht = figures.dht.map(|dht| {
+        json!({
+            "datagrams": dht.datagrams, "bytes": dht.bytes, "lies": dht.lies, "told": dht.told, "phantoms": dht.phantoms,
         })
     });
     let samples: Vec<Value> = figures
@@ -59,6 +65,8 @@ pub fn json(plan: &Plan, figures: &Figures, clean: Option<u64>) -> String {
         "free_riders": riders,
         "clean": clean.map(time),
         "bans": figures.bans,
+        "packets": packets,
+        "dht": dht,
         "diversity": { "columns": ["time", "rarest", "copies", "commonest", "complete", "sent"], "rows": samples },
         "events": figures.events,
         "digest": figures.digest,
@@ -69,4 +77,23 @@ pub fn json(plan: &Plan, figures: &Figures, clean: Option<u64>) -> String {
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a run fit")]
 fn time(micros: u64) -> f64 {
     micros as f64 / 1e6
+}
+
+fn packets_json(packets: &PacketFigures) -> Value {
+    let wait = |(median, p95, most): (u64, u64, u64)| json!({ "median": time(median), "p95": time(p95), "most": time(most) });
+    json!({
+        "sent": packets.sent,
+        "bytes": packets.bytes,
+        "overhead": packets.overhead(),
+        "lost": packets.lost,
+        "dropped": { "up": packets.dropped.0, "down": packets.dropped.1 },
+        "shut_out": packets.shut_out,
+        "transmissions": packets.transmissions,
+        "resent": packets.resent,
+        "timeouts": packets.timeouts,
+        "connections": packets.connections,
+        "timed_out": packets.timed_out,
+        "up_wait": wait(packets.up_wait),
+        "down_wait": wait(packets.down_wait),
+    })
 }

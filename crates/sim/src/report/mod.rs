@@ -7,7 +7,7 @@ mod summary;
 mod text;
 
 pub use json::json;
-pub use page::{Row, heading, row};
+pub use page::{Row, heading, packet_heading, packet_row, row};
 pub use picture::picture;
 pub use summary::Summary;
 pub use text::{seconds, text};

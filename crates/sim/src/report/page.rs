@@ -54,3 +54,42 @@ pub fn row(row: &Row) -> String {
         notes.join(", "),
     )
 }
+
+/// The head of the table of runs over uTP.
+#[must_use]
+pub const fn packet_heading() -> &'static str {
+    "| scenario | last | with flows | median | eta | overhead | lost | sent again | wait for the uplink | |\n\
+     | --- | --: | --: | --: | --: | --: | --: | --: | --: | --- |"
+}
+
+/// A row of it. `flows`: the time of the last in the same swarm with flows, in microseconds.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+pub fn packet_row(row: &Row, flows: u64) -> String {
+    let Row { plan, figures, .. } = row;
+    let Some(packets) = figures.packets else { return String::new() };
+    let lost = packets.lost + packets.dropped.0 + packets.dropped.1;
+    let share = |part: u64| part as f64 * 100.0 / packets.sent.max(1) as f64;
+    let (median, p95, _) = packets.up_wait;
+    let mut notes = Vec::new();
+    if figures.adversaries > 0 {
+        notes.push(format!("{} adversaries", figures.adversaries));
+    }
+    if let Some(dht) = figures.dht {
+        notes.push(format!("by the DHT: {} of {} addresses are nobody's", dht.phantoms, dht.told));
+    }
+    format!(
+        "| {} | {} | {} | {} | {} | {:.1} % | {:.2} % | {:.2} % | {} ms, 95 % {} ms | {} |",
+        plan.scenario.name(),
+        seconds(figures.last),
+        seconds(flows),
+        seconds(figures.times.median),
+        figures.eta().map_or("-".to_owned(), |eta| format!("{eta:.3}")),
+        packets.overhead() * 100.0,
+        share(lost),
+        packets.resent_share() * 100.0,
+        median / 1_000,
+        p95 / 1_000,
+        notes.join(", "),
+    )
+}

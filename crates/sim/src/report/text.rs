@@ -1,7 +1,7 @@
 //! A run as a table for people.
 
-use crate::scenario::Plan;
-use crate::swarm::Figures;
+use crate::scenario::{Discovery, Plan, Transport};
+use crate::swarm::{Figures, PacketFigures};
 use std::fmt::Write;
 
 /// `71.2 s`, from microseconds.
@@ -54,13 +54,44 @@ pub fn text(plan: &Plan, figures: &Figures, clean: Option<u64>) -> String {
     if figures.bans > 0 {
         line("bans", figures.bans.to_string(), "none of an honest peer".to_owned());
     }
+    if let Some(packets) = &figures.packets {
+        packet_lines(packets, &mut line);
+    }
+    if let Some(dht) = figures.dht {
+        let note = format!("{} KiB, {} of them lies", dht.bytes >> 10, dht.lies);
+        line("datagrams of the DHT", dht.datagrams.to_string(), note);
+        let note = format!("{} of them of nobody", dht.phantoms);
+        line("addresses it told", dht.told.to_string(), note);
+    }
     line("events", figures.events.to_string(), String::new());
     let _ = writeln!(out, "{:<22}{}", "digest", figures.digest);
     out
 }
 
+fn packet_lines(packets: &PacketFigures, line: &mut impl FnMut(&str, String, String)) {
+    let overhead = format!("{:.1} % more bytes than those of blocks", packets.overhead() * 100.0);
+    line("datagrams", packets.sent.to_string(), overhead);
+    let (up, down) = packets.dropped;
+    let lost = packets.lost + up + down;
+    let note = format!("{} by chance, {up} and {down} by full queues up and down", packets.lost);
+    line("lost", lost.to_string(), note);
+    let note = format!("{} packets, {} time-outs", packets.resent, packets.timeouts);
+    line("sent again", format!("{:.2} %", packets.resent_share() * 100.0), note);
+    for (name, (median, most_of_them, most)) in
+        [("wait for the uplink", packets.up_wait), ("wait for the downlink", packets.down_wait)]
+    {
+        let ms = |micros: u64| format!("{} ms", micros / 1_000);
+        let note = format!("median; 95 % {}, most {}", ms(most_of_them), ms(most));
+        line(name, ms(median), note);
+    }
+    let note = format!("{} ended in silence", packets.timed_out);
+    line("connections", packets.connections.to_string(), note);
+}
+
 fn head(plan: &Plan, figures: &Figures) -> String {
     let Plan { scenario, seed, total_len, piece_len, .. } = plan;
+    let tier = if plan.transport == Transport::Utp { " over uTP" } else { "" };
+    let dht = if plan.discovery == Discovery::Dht { ", found by the DHT" } else { "" };
     let adversaries = match figures.adversaries {
         0 => String::new(),
         n => format!(", {n} adversaries"),
@@ -68,7 +99,7 @@ fn head(plan: &Plan, figures: &Figures) -> String {
     let seeds =
         if figures.seeds == 1 { "1 seed".to_owned() } else { format!("{} seeds", figures.seeds) };
     format!(
-        "{}: {} leeches, {seeds}{adversaries}; {} MiB in pieces of {} KiB; seed {seed}\n",
+        "{}: {} leeches, {seeds}{adversaries}; {} MiB in pieces of {} KiB{tier}{dht}; seed {seed}\n",
         scenario.name(),
         figures.leeches,
         total_len >> 20,

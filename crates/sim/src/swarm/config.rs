@@ -1,6 +1,8 @@
 //! The plain data that makes a world and its nodes.
 
 use super::disk::DiskConfig;
+use super::lookup::DhtCrowd;
+use super::packets::PacketsConfig;
 use crate::adversary::Behaviour;
 use samara_wire::id::BLOCK_LEN;
 use samara_wire::layout::PieceLayout;
@@ -34,6 +36,12 @@ pub struct WorldConfig {
     pub dials_fail_one_in: usize,
     /// One delivery in so many breaks its connection; 0: none.
     pub breaks_one_in: usize,
+    /// Connections are uTP, and datagrams cross; `None`: the tier of flows.
+    pub packets: Option<PacketsConfig>,
+    /// Whether there is a tracker.
+    pub tracker: bool,
+    /// Nodes find each other by real nodes of the DHT.
+    pub dht_nodes: Option<DhtCrowd>,
     /// Whether nodes find each other by a table like the DHT's too, in which liars can write.
     pub dht: bool,
     /// The run ends here at the latest.
@@ -54,6 +62,9 @@ impl Default for WorldConfig {
             lost_one_in: 0,
             dials_fail_one_in: 0,
             breaks_one_in: 0,
+            packets: None,
+            tracker: true,
+            dht_nodes: None,
             dht: false,
             limit: Duration::from_secs(3600),
             sample: Duration::from_secs(1),

@@ -54,20 +54,61 @@ pub(super) struct ConnId {
     pub(super) generation: u32,
 }
 
+/// Items beyond the first for which an empty inbox keeps room.
+const ROOM_KEPT: usize = 4;
+
+/// What is under way to one end, each with the time of its arrival in microseconds. Mostly that is nothing, or one message: it has
+/// its place here, so that neither memory nor a further look is spent on it.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    first: Option<(u64, Item)>,
+    rest: VecDeque<(u64, Item)>,
+}
+
+impl Inbox {
+    pub(super) fn push(&mut self, at: u64, item: Item) {
+        if self.first.is_none() {
+            self.first = Some((at, item));
+        } else {
+            self.rest.push_back((at, item));
+        }
+    }
+
+    pub(super) const fn front_mut(&mut self) -> Option<&mut (u64, Item)> {
+        self.first.as_mut()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Item> {
+        let next = self.rest.pop_front();
+        if next.is_some() && self.rest.is_empty() && self.rest.capacity() > ROOM_KEPT {
+            self.rest = VecDeque::new();
+        }
+        std::mem::replace(&mut self.first, next).map(|(_, item)| item)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.first.iter().chain(&self.rest).map(|(_, item)| item)
+    }
+}
+
 /// One end of a connection, and what is under way to it.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct End {
     pub(super) node: NodeId,
     /// Which life of the node this belongs to.
     pub(super) epoch: u16,
-    /// The peer's name here; none before the handshake and after this end has closed.
-    pub(super) key: Option<PeerKey>,
-    /// With the time of arrival, in microseconds.
-    pub(super) inbox: VecDeque<(u64, Item)>,
-    /// Nothing sent later arrives earlier.
-    pub(super) last_arrival: u64,
     /// Whether a delivery is in the queue.
     pub(super) armed: bool,
+    /// The peer's name here; none before the handshake and after this end has closed.
+    pub(super) key: Option<PeerKey>,
+    /// Nothing sent later arrives earlier.
+    pub(super) last_arrival: u64,
+    pub(super) inbox: Inbox,
     /// Requests of this end that the other has neither served nor rejected.
     pub(super) asked: u32,
     /// When that last fell, or began: in microseconds.
@@ -79,10 +120,10 @@ impl End {
         Self {
             node,
             epoch,
-            key: None,
-            inbox: VecDeque::new(),
-            last_arrival: 0,
             armed: false,
+            key: None,
+            last_arrival: 0,
+            inbox: Inbox { first: None, rest: VecDeque::new() },
             asked: 0,
             asked_since: 0,
         }
@@ -91,11 +132,12 @@ impl End {
 
 /// A connection; `ends[0]` dialled.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Conn {
     pub(super) generation: u32,
-    pub(super) ends: [End; 2],
     /// One way, in microseconds.
     pub(super) delay: u64,
+    pub(super) ends: [End; 2],
 }
 
 /// All connections, those that ended leaving their places to others.
@@ -110,11 +152,11 @@ impl Conns {
         if let Some(index) = self.free.pop() {
             let conn = &mut self.all[index as usize];
             let generation = conn.generation.wrapping_add(1);
-            *conn = Conn { generation, ends, delay };
+            *conn = Conn { generation, delay, ends };
             return ConnId { index, generation };
         }
         let index = u32::try_from(self.all.len()).expect("connections are far fewer");
-        self.all.push(Conn { generation: 0, ends, delay });
+        self.all.push(Conn { generation: 0, delay, ends });
         ConnId { index, generation: 0 }
     }
 
@@ -133,7 +175,7 @@ impl Conns {
         if conn.ends.iter().all(|end| end.key.is_none()) {
             conn.generation = conn.generation.wrapping_add(1);
             for end in &mut conn.ends {
-                end.inbox = VecDeque::new();
+                end.inbox = Inbox::default();
             }
             self.free.push(id.index);
         }
@@ -141,13 +183,13 @@ impl Conns {
 
     /// Bytes of blocks that are under way, but for those that drip.
     pub(super) fn under_way(&self) -> u64 {
-        let items = self.all.iter().flat_map(|conn| &conn.ends).flat_map(|end| &end.inbox);
+        let items = self.all.iter().flat_map(|conn| &conn.ends).flat_map(|end| end.inbox.iter());
         let bytes = |item: &Item| match item {
             Item::Block { block, stage: Stage::Travelling | Stage::Entering, .. } => {
                 u64::from(block.len)
             }
             _ => 0,
         };
-        items.map(|(_, item)| bytes(item)).sum()
+        items.map(bytes).sum()
     }
 }

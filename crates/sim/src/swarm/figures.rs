@@ -5,7 +5,8 @@
 //! `max(F / U, F / least d, L F / (U + sum of u))` ([`fluid_bound`]), which takes data for a liquid. It comes in pieces, and who
 //! has half of one can pass on nothing: where all uplinks are equal, the last of `L` is not served before
 //! `(1 + floor(log2 L) / pieces) F / u` ([`parts_bound`]; Mundinger, Weber and Weiss, 2008). `eta` is the greater bound over the
-//! time at which the last honest leech has everything. Rates count payload alone.
+//! time at which the last honest leech has everything. Rates count payload alone, but those of links count
+//! whole datagrams where these cross: then no swarm can come to 1.
 //!
 //! **Uplink use** is what the honest nodes sent over what they could have, in the time in which all leeches trade: from when the
 //! last of them has a piece until the first of them has all; and over the whole run.
@@ -15,6 +16,8 @@
 //! leech; Jain's index of them is 1 if all are equal and `1 / L` if one gives everything. **Free-riders**: what they had when half
 //! of the honest leeches were done; at that rate they would have needed `slowdown` times as long.
 
+use super::lookup::DhtFigures;
+use super::packets::PacketFigures;
 use super::record::Sample;
 use super::world::World;
 use crate::adversary::Behaviour;
@@ -164,6 +167,10 @@ pub struct Figures {
     pub riders: Option<Riders>,
     /// Peers banned, by honest nodes.
     pub bans: usize,
+    /// What became of packets, where connections are uTP.
+    pub packets: Option<PacketFigures>,
+    /// What became of the DHT, where there is one of real nodes.
+    pub dht: Option<DhtFigures>,
     /// How pieces spread.
     pub samples: Vec<Sample>,
     /// Events.
@@ -224,6 +231,8 @@ impl Figures {
             jain: jain(&ratios),
             riders: riders(world),
             bans: honest().map(|node| node.banned.len()).sum(),
+            packets: world.packets.as_ref().map(|p| PacketFigures::of(p, record.delivered)),
+            dht: world.dht_nodes.as_ref().map(|nodes| nodes.figures),
             samples: record.samples.clone(),
             events: world.events,
             digest: world.digest(),

@@ -204,7 +204,7 @@ impl World {
             }
         }
         let (sent, here) = (self.record.all_sent, self.record.delivered + self.record.dropped);
-        let under_way = self.conns.under_way();
+        let under_way = self.conns.under_way() + self.bytes_on_streams();
         if sent != here + under_way {
             let what = format!("{sent} bytes were sent, {here} ended, {under_way} are under way");
             self.breaks(NodeId(0), what);

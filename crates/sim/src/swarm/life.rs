@@ -76,6 +76,8 @@ impl World {
         node.started_at.get_or_insert(self.now);
         let first_act = node.adversary.as_ref().and_then(|a| a.every());
         self.note_started(id);
+        self.raise_host(id);
+        self.join_dht(id);
         self.give_credit(id);
         self.with(id, |node, now, out| node.torrent.handle_start(now, out));
         if let Some(every) = first_act {
@@ -112,6 +114,10 @@ impl World {
 
     /// The process is gone, with its connections if the machine still runs.
     fn end_life(&mut self, id: NodeId, how: Crash) {
+        if !self.nodes[id.at()].left {
+            self.fell_host(id);
+        }
+        self.leave_dht(id);
         if how == Crash::Killed {
             for key in self.keys_of(id) {
                 self.close(id, key);

@@ -7,10 +7,12 @@
 //! | `queue` | the order of events |
 //! | `shell` | each node's shell: gives its torrent inputs and carries out what it wants |
 //! | `network` | blocks and messages on their way; dials |
+//! | [`packets`] | the same where connections are uTP and datagrams cross |
 //! | `link`, `conn` | access links, connections |
 //! | `disk` | writing, failing, what a crash leaves |
 //! | `life` | coming, leaving, crashing, partitions; what adversaries do |
 //! | `finding` | the tracker, and a table like the DHT's |
+//! | `lookup` | real nodes of the DHT |
 //! | `invariants` | what must hold at every event |
 //! | `record`, `figures` | what is noted of a run, and what it comes to |
 //! | `digest` | the fingerprint of a run |
@@ -27,8 +29,10 @@ mod finding;
 mod invariants;
 mod life;
 mod link;
+mod lookup;
 mod network;
 mod node;
+mod packets;
 mod queue;
 mod record;
 mod shell;
@@ -39,6 +43,8 @@ pub(crate) use conn::Item;
 pub use disk::{Crash, DiskConfig};
 pub use figures::{Bound, Figures, Percentiles, Riders, fluid_bound, jain, parts_bound};
 pub use invariants::Broken;
+pub use lookup::{DhtCrowd, DhtFigures};
 pub use node::{Ledger, Node};
+pub use packets::{PacketFigures, PacketsConfig};
 pub use record::Sample;
 pub use world::World;

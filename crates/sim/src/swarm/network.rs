@@ -9,8 +9,8 @@ use super::conn::{ConnId, End, Item, RIGHT, Stage};
 use super::node::Link;
 use super::world::{Happening, World};
 use crate::adversary::Serve;
-use samara_swarm::Effect;
 use samara_swarm::torrent::{BlockVerdict, Direction, NewPeer, PeerKey};
+use samara_swarm::{DisconnectReason, Effect};
 use samara_wire::id::{BlockRef, PeerId};
 use samara_wire::peer::handshake::Reserved;
 use samara_wire::peer::message::Message;
@@ -21,10 +21,20 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 const DIAL_TIMEOUT: u64 = 10_000_000;
 
 /// Between two bytes of a block that drips, in microseconds.
-const DRIP: u64 = 1_000_000;
+pub(super) const DRIP: u64 = 1_000_000;
 
 /// Ports that a system gives to those who dial.
 const EPHEMERAL: (u16, usize) = (32_768, 28_000);
+
+/// What a block that is served so contains; nothing if it is not sent.
+pub(super) fn content_of(from: NodeId, serve: Serve) -> Option<u64> {
+    match serve {
+        Serve::Withheld => None,
+        Serve::Right | Serve::Dripped => Some(RIGHT),
+        // Each liar lies in its own way.
+        Serve::Wrong(way) => Some((u64::from(from.0) + 1) << 40 | way & 0xff_ffff_ffff),
+    }
+}
 
 impl World {
     /// Sends a message of `from` to the peer it knows by `key`.
@@ -38,18 +48,16 @@ impl World {
             }
             end.asked += 1;
         }
+        if self.packets.is_some() {
+            return self.say(from, key, &message);
+        }
         let at = self.now + conn.delay;
         self.put(link.conn, 1 - link.end, at, Item::Message(message));
     }
 
     /// Sends a block that was pulled, as `serve` has it.
     pub(super) fn send_block(&mut self, from: NodeId, key: PeerKey, block: BlockRef, serve: Serve) {
-        let content = match serve {
-            Serve::Withheld => return,
-            Serve::Right | Serve::Dripped => RIGHT,
-            // Each liar lies in its own way.
-            Serve::Wrong(way) => (u64::from(from.0) + 1) << 40 | way & 0xff_ffff_ffff,
-        };
+        let Some(content) = content_of(from, serve) else { return };
         let node = &mut self.nodes[from.at()];
         let Some(&link) = node.link(key) else { return };
         let Some(conn) = self.conns.get(link.conn) else { return };
@@ -76,7 +84,7 @@ impl World {
         let end = &mut conn.ends[to];
         let at = (at + late).max(end.last_arrival);
         end.last_arrival = at;
-        end.inbox.push_back((at, item));
+        end.inbox.push(at, item);
         if !std::mem::replace(&mut end.armed, true) {
             let end = u8::from(to == 1);
             self.queue.push(at, Happening::Deliver { conn: id, end });
@@ -121,7 +129,7 @@ impl World {
                 self.drip(id, to, block, first);
                 continue;
             }
-            if let Some((_, item)) = end.inbox.pop_front() {
+            if let Some(item) = end.inbox.pop() {
                 self.hand_over(id, to, item);
             }
         }
@@ -155,7 +163,7 @@ impl World {
         Some((end.node, key))
     }
 
-    fn hand_over(&mut self, id: ConnId, to: usize, item: Item) {
+    pub(super) fn hand_over(&mut self, id: ConnId, to: usize, item: Item) {
         self.digest.word(u64::from(id.index) << 1 | to as u64);
         self.digest.item(&item);
         let Some((node, key)) = self.hearer(id, to) else {
@@ -236,6 +244,9 @@ impl World {
 
     /// A torrent wants to connect.
     pub(super) fn dial(&mut self, from: NodeId, to: SocketAddr) {
+        if self.packets.is_some() {
+            return self.utp_dial(from, to, false);
+        }
         let trip = 2 * self.random_delay();
         let (IpAddr::V4(ip), port) = (to.ip(), to.port()) else { return };
         let answers = self.by_ip.get(&to.ip()).is_some_and(|id| {
@@ -292,7 +303,24 @@ impl World {
         };
         let (id, other) = (ends[end], ends[1 - end]);
         let peer_id: PeerId = self.nodes[other.at()].peer_id;
-        let new = NewPeer { addr: seen, direction, utp: false, peer_id, reserved: Reserved::OURS };
+        let reserved = self.reserved();
+        let new = NewPeer { addr: seen, direction, utp: false, peer_id, reserved };
+        self.attach_peer(conn, end, id, new).is_ok()
+    }
+
+    /// What every node can do.
+    pub(super) fn reserved(&self) -> Reserved {
+        if self.dht_nodes.is_some() { Reserved::OURS.with_dht() } else { Reserved::OURS }
+    }
+
+    /// Gives a node's torrent a peer that has shaken hands.
+    pub(super) fn attach_peer(
+        &mut self,
+        conn: ConnId,
+        end: usize,
+        id: NodeId,
+        new: NewPeer,
+    ) -> Result<PeerKey, DisconnectReason> {
         let mut out = std::mem::take(&mut self.outbox);
         let now = Instant::from_micros(self.now);
         let taken = self.nodes[id.at()].torrent.handle_peer_connected(now, new, &mut out);
@@ -319,7 +347,7 @@ impl World {
             self.carry_out(id, effect);
         }
         self.arm_timer(id);
-        taken.is_ok()
+        taken
     }
 
     /// A node closes the connection to `key`; the other end hears of it behind all that is under way.
@@ -344,6 +372,7 @@ impl World {
         if let Some(conn) = self.conns.get_mut(link.conn) {
             conn.ends[link.end].key = None;
         }
+        self.let_go(id, link.conn);
         self.reap(link.conn);
     }
 
@@ -351,7 +380,7 @@ impl World {
     pub(super) fn reap(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(id) else { return };
         if conn.ends.iter().all(|end| end.key.is_none()) {
-            for (_, item) in conn.ends.iter().flat_map(|end| &end.inbox) {
+            for item in conn.ends.iter().flat_map(|end| end.inbox.iter()) {
                 self.record.drop_item(item);
             }
             self.conns.reap(id);
@@ -360,6 +389,9 @@ impl World {
 
     /// An adversary sends bytes that are no message.
     pub(super) fn send_garbage(&mut self, from: NodeId, key: PeerKey) {
+        if self.packets.is_some() {
+            return self.say_garbage(from, key);
+        }
         let Some(&link) = self.nodes[from.at()].link(key) else { return };
         let delay = self.conns.get(link.conn).map_or(0, |conn| conn.delay);
         self.put(link.conn, 1 - link.end, self.now + delay, Item::Garbage);

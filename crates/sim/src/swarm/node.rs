@@ -7,7 +7,7 @@ use super::link::Way;
 use crate::adversary::Adversary;
 use samara_swarm::torrent::{PeerKey, Torrent, TorrentConfig, TorrentStats};
 use samara_wire::bitfield::Bitfield;
-use samara_wire::id::{InfoHashV1, InfoHashes, PeerId, PieceIndex};
+use samara_wire::id::{InfoHashV1, InfoHashes, PeerId, PieceIndex, WireHash};
 use samara_wire::layout::PieceLayout;
 use samara_wire::time::Instant;
 use std::collections::VecDeque;
@@ -15,6 +15,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The port that every node listens on.
 pub(super) const PORT: u16 = 6881;
+
+/// The one tracker.
+const TRACKER: &str = "http://tracker.sim/announce";
+
+/// The torrent that all nodes have.
+pub(super) const INFO_HASH: WireHash = WireHash([7; 20]);
 
 /// Blocks of a piece that are in memory.
 #[derive(Debug)]
@@ -285,11 +291,13 @@ fn torrent(
         key: id.0,
         listen_port: PORT,
         max_peers: config.max_peers,
-        trackers: vec![vec!["http://tracker.sim/announce".to_owned()]],
+        trackers: if world.tracker { vec![vec![TRACKER.to_owned()]] } else { Vec::new() },
+        dht_port: world.dht_nodes.is_some().then_some(PORT),
+        holepunch: world.packets.is_some(),
         super_seeding: config.super_seeding,
         ..TorrentConfig::default()
     };
-    Torrent::new(now, config, InfoHashes::v1_only(InfoHashV1([7; 20])), layout, have)
+    Torrent::new(now, config, InfoHashes::v1_only(InfoHashV1(INFO_HASH.0)), layout, have)
 }
 
 /// Another one in each life, as a program draws it anew.

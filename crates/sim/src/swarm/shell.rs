@@ -58,10 +58,14 @@ impl World {
                 let written = Happening::Written { node: id, piece, epoch, want_digests };
                 self.queue.push(at, written);
             }
-            Effect::Seek { .. } => self.store(id),
+            Effect::Seek { seed } => {
+                self.store(id);
+                self.seek(id, seed);
+            }
+            Effect::Withdraw => self.withdraw(id),
+            Effect::DhtNode(addr) => self.try_dht_node(id, addr),
+            Effect::Punch(to) => self.utp_dial(id, to, true),
             Effect::Event(event) => self.on_event(id, &event),
-            // Nodes here have no DHT node of their own, and no hole is punched.
-            Effect::Withdraw | Effect::DhtNode(_) | Effect::Punch(_) => {}
         }
     }
 
@@ -97,6 +101,9 @@ impl World {
     }
 
     fn queue_for_serving(&mut self, id: NodeId, key: PeerKey) {
+        if self.packets.is_some() {
+            return self.serve_stream(id, key);
+        }
         let node = &mut self.nodes[id.at()];
         let Some(link) = node.link_mut(key) else { return };
         if std::mem::replace(&mut link.waits, true) {

@@ -14,7 +14,7 @@
 //! slot is given at once ([`Choker::free_slots`], [`Choker::run`]) but none is taken away. How many slots there
 //! are follows the measured upload, see [`slots`]: with room on the link everybody is soon served.
 //!
-//! Same seed, same inputs: same decisions. Cost: sorting the interested peers once a round.
+//! Same seed, same inputs: same decisions. Cost: sorting the interested peers once a round, and the waiting ones when a slot is free.
 
 mod slots;
 
@@ -83,6 +83,27 @@ impl Candidate {
     }
 }
 
+/// How many want something of ours: counted as it changes, so that nobody need be looked at where nothing can be given away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Crowd {
+    /// Those with a slot.
+    pub unchoked: usize,
+    /// Those without.
+    pub waiting: usize,
+}
+
+impl Crowd {
+    /// Of these peers.
+    #[must_use]
+    pub fn of(candidates: &[Candidate]) -> Self {
+        let takers = candidates.iter().filter(|c| c.takes_slot());
+        takers.fold(Self::default(), |crowd, c| Self {
+            unchoked: crowd.unchoked + usize::from(!c.choked),
+            waiting: crowd.waiting + usize::from(c.choked),
+        })
+    }
+}
+
 /// Whom to choke and whom to unchoke: only peers for which that is a change, without duplicates.
 /// Carry out the chokes first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -138,44 +159,36 @@ impl Choker {
     /// Ranks the peers if a round is over; otherwise only gives away free slots. To be called at
     /// [`Choker::next_round`], and when a slot may have become free (a peer left or lost interest).
     ///
-    /// `seeding`: whether we want nothing any more. `up_rate`: bytes per second sent to all peers.
+    /// `seeding`: whether we want nothing any more. `up_rate`: bytes per second sent to all peers. `candidates` is called only if
+    /// there is something to decide, and names at least those who are interested or not choked.
     pub fn run(
         &mut self,
         now: Instant,
         seeding: bool,
         up_rate: u64,
-        candidates: &[Candidate],
+        Crowd { unchoked, waiting }: Crowd,
+        candidates: impl FnOnce() -> Vec<Candidate>,
     ) -> Decision {
-        let takers: Vec<&Candidate> = candidates.iter().filter(|c| c.takes_slot()).collect();
-        let unchoked = takers.iter().filter(|c| !c.choked).count();
-        let waiting = takers.len() - unchoked;
         let ranking = now >= self.next_ranking;
         self.slots.update(now, ranking, up_rate, unchoked, waiting);
-        let decision = if ranking {
+        let free = self.free_slots(unchoked);
+        let mut decision = Decision::default();
+        if ranking {
             self.next_ranking = now + ROUND;
+            let candidates = candidates();
+            let takers = candidates.iter().filter(|c| c.takes_slot()).collect();
             let chosen = if seeding {
                 self.rank_seeding(now, takers)
             } else {
                 self.rank_leeching(now, takers)
             };
-            changes(candidates, &chosen)
-        } else {
-            let unchoke = self.fill(seeding, takers, self.free_slots(unchoked));
-            Decision { choke: Vec::new(), unchoke }
-        };
+            decision = changes(&candidates, &chosen);
+        } else if free > 0 && waiting > 0 {
+            decision.unchoke = fill(seeding, &candidates(), free);
+        }
         let waits = waiting > decision.unchoke.len() || !decision.choke.is_empty();
         self.next_look = waits.then(|| now + LOOK);
         decision
-    }
-
-    /// The choked peers to whom up to `free` slots go between rounds.
-    fn fill(&self, seeding: bool, mut takers: Vec<&Candidate>, free: usize) -> Vec<PeerKey> {
-        takers.retain(|c| c.choked);
-        takers.sort_by_key(|c| {
-            let earned = if seeding || c.snubbed { 0 } else { c.down_rate };
-            (Reverse(earned), waiting_order(c))
-        });
-        takers.iter().take(free).map(|c| c.key).collect()
     }
 
     fn rank_seeding(&self, now: Instant, mut takers: Vec<&Candidate>) -> Vec<PeerKey> {
@@ -234,6 +247,17 @@ impl Choker {
         chosen.extend(holders.iter().skip(keep).take(left).map(|c| c.key));
         chosen
     }
+}
+
+/// The choked peers to whom up to `free` slots go between rounds.
+fn fill(seeding: bool, candidates: &[Candidate], free: usize) -> Vec<PeerKey> {
+    let mut takers: Vec<&Candidate> =
+        candidates.iter().filter(|c| c.takes_slot() && c.choked).collect();
+    takers.sort_by_key(|c| {
+        let earned = if seeding || c.snubbed { 0 } else { c.down_rate };
+        (Reverse(earned), waiting_order(c))
+    });
+    takers.iter().take(free).map(|c| c.key).collect()
 }
 
 /// Who has waited longest comes first; those who never had a slot before those who had.

@@ -35,6 +35,16 @@ fn peer(now: Instant, slot: u32) -> Candidate {
     }
 }
 
+fn run(
+    choker: &mut Choker,
+    now: Instant,
+    seeding: bool,
+    up_rate: u64,
+    peers: &[Candidate],
+) -> Decision {
+    choker.run(now, seeding, up_rate, Crowd::of(peers), || peers.to_vec())
+}
+
 impl Swarm {
     fn new(count: u32, config: ChokerConfig) -> Self {
         let now = Instant::from_secs(1_000);
@@ -52,7 +62,7 @@ impl Swarm {
 
     fn choke_round(&mut self) -> Decision {
         let rate = self.meter.rate(self.now);
-        let decision = self.choker.run(self.now, self.seeding, rate, &self.peers);
+        let decision = run(&mut self.choker, self.now, self.seeding, rate, &self.peers);
         for p in &mut self.peers {
             if decision.choke.contains(&p.key) {
                 assert!(!p.choked, "choked twice");
@@ -205,7 +215,7 @@ fn newcomers_are_three_times_as_likely_to_be_tried() {
         let mut choker = Choker::new(start, ChokerConfig { min_slots: 2, max_slots: 2 }, seed);
         let mut peers: Vec<_> = (0..6).map(|slot| peer(start, slot)).collect();
         (peers[0].down_rate, peers[5].connected_at) = (9, now);
-        let decision = choker.run(now, false, 0, &peers);
+        let decision = run(&mut choker, now, false, 0, &peers);
         assert!(decision.unchoke.contains(&key(0)) && decision.unchoke.len() == 2);
         wins += u32::from(decision.unchoke.contains(&key(5)));
     }

@@ -27,6 +27,7 @@ use crate::torrent::PeerSource;
 pub(crate) use address::is_usable;
 use address::usable;
 pub use address::{Subnet, is_local};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -65,14 +66,22 @@ pub struct PeerList {
     subnets: BTreeMap<Subnet, usize>,
     /// Each connection by the address its socket tells, with the address in the list that it belongs to.
     connections: BTreeMap<SocketAddr, Option<Link>>,
-    bans: BTreeSet<Ban>,
-    bans_by_age: VecDeque<Ban>,
-    own: VecDeque<SocketAddr>,
+    /// Most torrents have nothing to do with any of these.
+    shunned: Option<Box<Shunned>>,
     /// Our address as others see it, one of each family.
     external: [Option<SocketAddr>; 2],
     seeding: bool,
     seed: u64,
     rng: Rng,
+}
+
+/// Whom we have nothing to do with.
+#[derive(Clone, Debug, Default)]
+struct Shunned {
+    bans: BTreeSet<Ban>,
+    bans_by_age: VecDeque<Ban>,
+    /// Addresses of our own.
+    own: VecDeque<SocketAddr>,
 }
 
 /// The entry that a connection belongs to.
@@ -107,9 +116,7 @@ impl PeerList {
             per_source: BTreeMap::new(),
             subnets: BTreeMap::new(),
             connections: BTreeMap::new(),
-            bans: BTreeSet::new(),
-            bans_by_age: VecDeque::new(),
-            own: VecDeque::new(),
+            shunned: None,
             external: [None; 2],
             seeding: false,
             seed,
@@ -132,10 +139,9 @@ impl PeerList {
     /// Learns an address. Whether it is new and was taken in.
     pub fn add(&mut self, now: Instant, addr: SocketAddr, source: PeerSource) -> bool {
         let Some(addr) = usable(addr) else { return false };
-        if self.is_banned(addr) || self.is_own(addr) {
-            return false;
-        }
-        if self.entries.contains_key(&addr) {
+        // Banned and own addresses are not among them. First, as peers name each other over and over.
+        let is_known = self.entries.contains_key(&addr);
+        if is_known {
             if matches!(source, PeerSource::User | PeerSource::Local) {
                 let fits = source == PeerSource::User || self.held(source) < self.quarter();
                 self.edit(now, addr, |entry| {
@@ -145,6 +151,9 @@ impl PeerList {
                     }
                 });
             }
+            return false;
+        }
+        if self.is_banned(addr) || self.is_own(addr) {
             return false;
         }
         let entry = Entry::new(now, source, self.priority(addr));
@@ -300,10 +309,11 @@ impl PeerList {
     pub fn add_own(&mut self, addr: SocketAddr) {
         let addr = normal(addr);
         // Also where it is the external one at present, which may change.
-        if !self.own.contains(&addr) {
-            self.own.push_back(addr);
-            if self.own.len() > MAX_OWN {
-                self.own.pop_front();
+        let own = &mut self.shunned.get_or_insert_default().own;
+        if !own.contains(&addr) {
+            own.push_back(addr);
+            if own.len() > MAX_OWN {
+                own.pop_front();
             }
         }
         self.remove(addr);
@@ -313,14 +323,15 @@ impl PeerList {
     /// Closing its connections is the caller's part.
     pub fn ban(&mut self, addr: SocketAddr) {
         let ban = Ban::of(addr);
-        if !self.bans.insert(ban) {
+        let Shunned { bans, bans_by_age, .. } = &mut **self.shunned.get_or_insert_default();
+        if !bans.insert(ban) {
             return;
         }
-        self.bans_by_age.push_back(ban);
-        if self.bans_by_age.len() > MAX_BANS
-            && let Some(oldest) = self.bans_by_age.pop_front()
+        bans_by_age.push_back(ban);
+        if bans_by_age.len() > MAX_BANS
+            && let Some(oldest) = bans_by_age.pop_front()
         {
-            self.bans.remove(&oldest);
+            bans.remove(&oldest);
         }
         let ip = normal(addr).ip();
         let all_ports = SocketAddr::new(ip, 0)..;
@@ -344,7 +355,7 @@ impl PeerList {
     /// Whether the peer is banned.
     #[must_use]
     pub fn is_banned(&self, addr: SocketAddr) -> bool {
-        self.bans.contains(&Ban::of(addr))
+        self.shunned.as_ref().is_some_and(|shunned| shunned.bans.contains(&Ban::of(addr)))
     }
 
     /// Whether a connection from `addr` may be taken: it is not banned and its subnet has room.
@@ -374,7 +385,8 @@ impl PeerList {
     /// Whether the address is one of ours.
     pub(crate) fn is_own(&self, addr: SocketAddr) -> bool {
         let addr = normal(addr);
-        self.own.contains(&addr) || self.external.contains(&Some(addr))
+        self.shunned.as_ref().is_some_and(|shunned| shunned.own.contains(&addr))
+            || self.external.contains(&Some(addr))
     }
 
     /// Forgets a worse address if the bounds ask for it. Whether there is room now.

@@ -14,6 +14,8 @@ use samara_wire::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queues {
     waiting: BTreeSet<(Instant, SocketAddr)>,
+    /// When the first of them is ready: asked for after every input.
+    first_waiting: Option<Instant>,
     ready: BTreeSet<(Rank, SocketAddr)>,
     parked: BTreeMap<Subnet, BTreeSet<(Rank, SocketAddr)>>,
     worst: BTreeMap<PeerSource, BTreeSet<(Worth, SocketAddr)>>,
@@ -30,6 +32,8 @@ impl Queues {
         }
         if entry.ready_at > now {
             self.waiting.insert((entry.ready_at, addr));
+            let first = self.first_waiting.map_or(entry.ready_at, |at| at.min(entry.ready_at));
+            self.first_waiting = Some(first);
         } else {
             self.ready.insert((entry.rank(), addr));
         }
@@ -41,7 +45,11 @@ impl Queues {
             worst.remove(&(entry.worth(), addr));
         }
         let ranked = (entry.rank(), addr);
-        if self.waiting.remove(&(entry.ready_at, addr)) || self.ready.remove(&ranked) {
+        if self.waiting.remove(&(entry.ready_at, addr)) {
+            self.find_first_waiting();
+            return;
+        }
+        if self.ready.remove(&ranked) {
             return;
         }
         let subnet = Subnet::of(addr.ip());
@@ -58,8 +66,13 @@ impl Queues {
         let &(at, addr) = self.waiting.first()?;
         (at <= now).then(|| {
             self.waiting.pop_first();
+            self.find_first_waiting();
             addr
         })
+    }
+
+    fn find_first_waiting(&mut self) {
+        self.first_waiting = self.waiting.first().map(|(at, _)| *at);
     }
 
     /// The best address that is ready.
@@ -90,7 +103,7 @@ impl Queues {
 
     /// When the next address is ready.
     pub(super) fn next_ready(&self, now: Instant) -> Option<Instant> {
-        if self.ready.is_empty() { self.waiting.first().map(|(at, _)| *at) } else { Some(now) }
+        if self.ready.is_empty() { self.first_waiting } else { Some(now) }
     }
 }
 
@@ -103,6 +116,7 @@ impl Queues {
         let parked = self.parked.values().flatten().filter(|(_, a)| *a == addr).count();
         let worst =
             self.worst.get(&entry.source).is_some_and(|w| w.contains(&(entry.worth(), addr)));
+        assert_eq!(self.first_waiting, self.waiting.first().map(|(at, _)| *at));
         (waiting + ready + parked, worst)
     }
 

@@ -301,7 +301,8 @@ fn bans_cover_an_address_on_the_internet_and_a_port_at_home() {
     for n in 0..10_000 {
         l.ban(nth(n));
     }
-    assert_eq!((l.bans.len(), l.bans_by_age.len()), (MAX_BANS, MAX_BANS));
+    let Shunned { bans, bans_by_age, .. } = &**l.shunned.as_ref().unwrap();
+    assert_eq!((bans.len(), bans_by_age.len()), (MAX_BANS, MAX_BANS));
 }
 
 /// The book-keeping, checked against a count by hand.

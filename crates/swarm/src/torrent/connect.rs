@@ -279,6 +279,7 @@ impl Torrent {
         self.outstanding_bytes -= asked;
         let gave_back = !peer.outstanding.is_empty();
         self.picker.release_all(key);
+        self.crowd.remove(&peer);
         self.pex_changed();
         self.holepunch.forget_introducer(key, None);
         if self.departed.len() == MAX_DEPARTED {

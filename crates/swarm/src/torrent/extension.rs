@@ -82,9 +82,11 @@ impl Torrent {
                 peer.metadata_id = told(ut_metadata::NAME).unwrap_or(peer.metadata_id);
                 if let Some(id) = told(ut_pex::NAME) {
                     peer.pex.wants(now, id);
+                    self.pex_due = None;
                 }
                 peer.holepunch.id = told(ut_holepunch::NAME).unwrap_or(peer.holepunch.id);
                 peer.upload_only = said.upload_only;
+                self.crowd.recount(peer);
                 if said.client.is_some() {
                     peer.client = said.client;
                 }
@@ -100,7 +102,10 @@ impl Torrent {
                     self.on_external_ip(now, ip);
                 }
             }
-            UPLOAD_ONLY_ID => peer.upload_only = payload.first().is_some_and(|flag| *flag != 0),
+            UPLOAD_ONLY_ID => {
+                peer.upload_only = payload.first().is_some_and(|flag| *flag != 0);
+                self.crowd.recount(peer);
+            }
             UT_METADATA_ID => self.on_metadata(key, payload, out),
             UT_PEX_ID => return self.on_pex(now, key, payload, out),
             UT_HOLEPUNCH_ID => self.on_holepunch(now, key, payload, out),

@@ -1,6 +1,7 @@
 //! What holds between any two inputs, for tests and fuzz targets.
 
 use super::Torrent;
+use super::crowd::Crowd;
 use super::peer::MAX_SERVE_QUEUE;
 
 impl Torrent {
@@ -27,5 +28,7 @@ impl Torrent {
             }
         }
         assert_eq!(self.outstanding_bytes, outstanding);
+        assert_eq!(self.crowd, Crowd::of(self.peers.iter()));
+        self.check_pex_due();
     }
 }

@@ -138,6 +138,9 @@ impl Torrent {
             return Ok(());
         }
         self.picker.peer_has(piece, &peer.has);
+        if peer.has.is_full() {
+            self.crowd.recount(peer);
+        }
         if self.picker.wants(piece) {
             peer.useful += 1;
         }
@@ -171,6 +174,7 @@ impl Torrent {
             u32::try_from(wanted.count()).unwrap_or(u32::MAX)
         };
         peer.has = has;
+        self.crowd.recount(peer);
         self.update_interest(now, key, out);
         self.drop_if_redundant(now, key, out);
         Ok(())

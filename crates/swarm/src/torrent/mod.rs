@@ -11,6 +11,7 @@
 //! | `download` | what to request from whom, and what becomes of what arrives |
 //! | `verify` | what a good or a bad piece leads to |
 //! | `upload` | choking, and what is served |
+//! | `crowd` | how many want something of us |
 //! | `suggest` | which pieces are suggested to whom (BEP 6) |
 //! | `super_seed` | what a super-seed reveals (BEP 16) |
 //! | `metadata` | who is given the info dictionary (BEP 9) |
@@ -31,6 +32,7 @@
 mod allowed_fast;
 mod announcing;
 mod connect;
+mod crowd;
 mod download;
 mod extension;
 mod external;
@@ -102,8 +104,11 @@ pub struct Torrent {
     blame: Blame<SocketAddr>,
     rng: Rng,
     holepunch: Holepunch,
+    crowd: crowd::Crowd,
     /// Grows with every change of who is connected.
     pex_version: u64,
+    /// When the next peer is to be told of others, while that is known.
+    pex_due: Option<Option<Instant>>,
     running: bool,
     /// What was last said by [`Effect::Seek`], while it holds.
     sought: Option<bool>,
@@ -178,7 +183,9 @@ impl Torrent {
             blame: Blame::new(),
             rng,
             holepunch: Holepunch::default(),
+            crowd: crowd::Crowd::default(),
             pex_version: 0,
+            pex_due: None,
             metadata: None,
             layered: None,
             running: false,

@@ -1,5 +1,6 @@
 //! What a torrent knows of one connected peer.
 
+use super::crowd::Counted;
 use super::holepunch::PeerHolepunch;
 use super::pex::PexState;
 use super::suggest::Suggested;
@@ -36,69 +37,75 @@ pub(super) struct Outstanding {
 }
 
 /// One connected peer.
+///
+/// What nearly every message looks at comes first and together, with layout as written: a swarm's many peers are not in any cache.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Peer {
     pub(super) key: PeerKey,
+    /// The pieces it has, as far as it told.
+    pub(super) has: Bitfield,
+    pub(super) last_received: Instant,
+    pub(super) last_sent: Instant,
+    /// How many pieces it has that we want and lack. Interest follows from it without a scan.
+    pub(super) useful: u32,
+    /// A message of it has come: it is done with our handshake.
+    pub(super) has_spoken: bool,
+    /// A first `bitfield`, `have all` or `have none` is no longer awaited.
+    pub(super) past_bitfield: bool,
+    pub(super) choking_us: bool,
+    pub(super) choked_by_us: bool,
+    pub(super) interested_in_us: bool,
+    pub(super) interested_by_us: bool,
+    /// It wants no payload (BEP 21).
+    pub(super) upload_only: bool,
+    /// As what it is counted in [`super::crowd::Crowd`].
+    pub(super) counted: Counted,
+
+    /// Asked of it and not yet received, oldest first.
+    pub(super) outstanding: VecDeque<Outstanding>,
+    /// When a payload byte last came.
+    pub(super) last_payload: Instant,
+    /// Pieces it lets us request while choked (BEP 6).
+    pub(super) allowed_fast: Vec<PieceIndex>,
+
+    pub(super) pipeline: Pipeline,
+    pub(super) down: RateMeter,
+    pub(super) up: RateMeter,
+    /// Asked of us and not yet served.
+    pub(super) serve_queue: VecDeque<BlockRef>,
+    /// Pieces of the info dictionary it asked for and was not yet sent.
+    pub(super) metadata_queue: VecDeque<u32>,
+    /// Parts of hash trees it asked for and was not yet sent.
+    pub(super) hash_queue: VecDeque<HashRequest>,
+    /// Pieces we let it request while choked (BEP 6).
+    pub(super) granted_fast: Vec<PieceIndex>,
+    pub(super) uploaded_this_unchoke: u64,
+    pub(super) unchoked_at: Option<Instant>,
+    pub(super) connected_at: Instant,
+    released: VecDeque<BlockRef>,
+    /// Pieces it suggested (BEP 6).
+    pub(super) suggested: Suggested,
+    /// The piece last suggested to it.
+    pub(super) was_suggested: Option<PieceIndex>,
+    /// Payload bytes it sent or was sent; a connection that moved none was of no use.
+    pub(super) payload_moved: u64,
+    /// Super-seeding: the piece last revealed to it, until another peer has it too.
+    pub(super) revealed: Option<PieceIndex>,
+
     pub(super) addr: SocketAddr,
     pub(super) direction: Direction,
     pub(super) utp: bool,
     pub(super) peer_id: PeerId,
     pub(super) reserved: Reserved,
-    pub(super) connected_at: Instant,
-    pub(super) last_received: Instant,
-    pub(super) last_sent: Instant,
-    /// A message of it has come: it is done with our handshake.
-    pub(super) has_spoken: bool,
-
-    /// The pieces it has, as far as it told.
-    pub(super) has: Bitfield,
-    /// A first `bitfield`, `have all` or `have none` is no longer awaited.
-    pub(super) past_bitfield: bool,
-    /// How many pieces it has that we want and lack. Interest follows from it without a scan.
-    pub(super) useful: u32,
-
-    pub(super) choking_us: bool,
-    pub(super) choked_by_us: bool,
-    pub(super) interested_in_us: bool,
-    pub(super) interested_by_us: bool,
-
-    /// Asked of it and not yet received, oldest first.
-    pub(super) outstanding: VecDeque<Outstanding>,
-    released: VecDeque<BlockRef>,
-    /// Pieces it lets us request while choked (BEP 6).
-    pub(super) allowed_fast: Vec<PieceIndex>,
-    /// Pieces it suggested (BEP 6).
-    pub(super) suggested: Suggested,
-    /// The piece last suggested to it.
-    pub(super) was_suggested: Option<PieceIndex>,
-    pub(super) pipeline: Pipeline,
-    /// When a payload byte last came.
-    pub(super) last_payload: Instant,
-
-    /// Asked of us and not yet served.
-    pub(super) serve_queue: VecDeque<BlockRef>,
-    /// Pieces we let it request while choked (BEP 6).
-    pub(super) granted_fast: Vec<PieceIndex>,
-    pub(super) uploaded_this_unchoke: u64,
-    pub(super) unchoked_at: Option<Instant>,
-
-    pub(super) down: RateMeter,
-    pub(super) up: RateMeter,
-
     /// `v` of its extension handshake.
     pub(super) client: Option<String>,
-    /// It wants no payload (BEP 21).
-    pub(super) upload_only: bool,
     /// The id it gave for `upload_only` messages (BEP 10, 21); 0: none.
     pub(super) upload_only_id: u8,
     /// The id it gave for `ut_metadata` messages (BEP 9); 0: none.
     pub(super) metadata_id: u8,
-    /// Pieces of the info dictionary it asked for and was not yet sent.
-    pub(super) metadata_queue: VecDeque<u32>,
     /// Pieces of the info dictionary it was granted.
     pub(super) metadata_given: u32,
-    /// Parts of hash trees it asked for and was not yet sent.
-    pub(super) hash_queue: VecDeque<HashRequest>,
     /// Hash requests of it that were granted.
     pub(super) hashes_given: u32,
     /// It has told the port of its DHT node.
@@ -106,58 +113,55 @@ pub(super) struct Peer {
     /// Peer exchange with it.
     pub(super) pex: PexState,
     pub(super) holepunch: PeerHolepunch,
-    /// Payload bytes it sent or was sent; a connection that moved none was of no use.
-    pub(super) payload_moved: u64,
-    /// Super-seeding: the piece last revealed to it, until another peer has it too.
-    pub(super) revealed: Option<PieceIndex>,
 }
 
 impl Peer {
     pub(super) fn new(now: Instant, key: PeerKey, new: NewPeer, pieces: u32) -> Self {
         Self {
             key,
+            has: Bitfield::empty(pieces),
+            last_received: now,
+            last_sent: now,
+            useful: 0,
+            has_spoken: false,
+            past_bitfield: false,
+            choking_us: true,
+            choked_by_us: true,
+            interested_in_us: false,
+            interested_by_us: false,
+            upload_only: false,
+            counted: Counted::Not,
+            outstanding: VecDeque::new(),
+            last_payload: now,
+            allowed_fast: Vec::new(),
+            pipeline: Pipeline::new(),
+            down: RateMeter::new(),
+            up: RateMeter::new(),
+            serve_queue: VecDeque::new(),
+            metadata_queue: VecDeque::new(),
+            hash_queue: VecDeque::new(),
+            granted_fast: Vec::new(),
+            uploaded_this_unchoke: 0,
+            unchoked_at: None,
+            connected_at: now,
+            released: VecDeque::new(),
+            suggested: Suggested::new(),
+            was_suggested: None,
+            payload_moved: 0,
+            revealed: None,
             addr: new.addr,
             direction: new.direction,
             utp: new.utp,
             peer_id: new.peer_id,
             reserved: new.reserved,
-            connected_at: now,
-            last_received: now,
-            last_sent: now,
-            has_spoken: false,
-            has: Bitfield::empty(pieces),
-            past_bitfield: false,
-            useful: 0,
-            choking_us: true,
-            choked_by_us: true,
-            interested_in_us: false,
-            interested_by_us: false,
-            outstanding: VecDeque::new(),
-            released: VecDeque::new(),
-            allowed_fast: Vec::new(),
-            suggested: Suggested::new(),
-            was_suggested: None,
-            pipeline: Pipeline::new(),
-            last_payload: now,
-            serve_queue: VecDeque::new(),
-            granted_fast: Vec::new(),
-            uploaded_this_unchoke: 0,
-            unchoked_at: None,
-            down: RateMeter::new(),
-            up: RateMeter::new(),
             client: None,
-            upload_only: false,
             upload_only_id: 0,
             metadata_id: 0,
-            metadata_queue: VecDeque::new(),
             metadata_given: 0,
-            hash_queue: VecDeque::new(),
             hashes_given: 0,
             told_dht_port: false,
             pex: PexState::default(),
             holepunch: PeerHolepunch::default(),
-            payload_moved: 0,
-            revealed: None,
         }
     }
 

@@ -12,9 +12,9 @@ use super::{Direction, PeerKey, PeerSource, Torrent};
 use crate::outbox::{Effect, Outbox};
 use crate::peer_list::is_local;
 use crate::pex::PexIntake;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use samara_wire::peer::message::Message;
 use samara_wire::peer::ut_pex::{MAX_PER_FAMILY, PexFlags, PexMessage};
 use samara_wire::time::{Duration, Instant};
@@ -36,8 +36,56 @@ pub(super) struct PexState {
     next: Option<Instant>,
     /// [`Torrent::pex_version`] of what it was told last.
     version: u64,
-    told: BTreeSet<SocketAddr>,
+    told: Told,
     intake: PexIntake,
+}
+
+/// Addresses in order, six bytes for one of IPv4: every peer is told of nearly every other, so in a swarm of a thousand they would
+/// else be a quarter of all memory.
+#[derive(Debug, Default)]
+struct Told {
+    v4: Vec<SocketAddrV4>,
+    v6: Vec<SocketAddrV6>,
+}
+
+impl Told {
+    fn contains(&self, addr: SocketAddr) -> bool {
+        match addr {
+            SocketAddr::V4(addr) => self.v4.binary_search(&addr).is_ok(),
+            SocketAddr::V6(addr) => self.v6.binary_search(&addr).is_ok(),
+        }
+    }
+
+    fn insert(&mut self, addr: SocketAddr) {
+        match addr {
+            SocketAddr::V4(addr) => insert(&mut self.v4, addr),
+            SocketAddr::V6(addr) => insert(&mut self.v6, addr),
+        }
+    }
+
+    fn remove(&mut self, addr: SocketAddr) {
+        match addr {
+            SocketAddr::V4(addr) => remove(&mut self.v4, addr),
+            SocketAddr::V6(addr) => remove(&mut self.v6, addr),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = SocketAddr> {
+        let v6 = self.v6.iter().copied().map(SocketAddr::V6);
+        self.v4.iter().copied().map(SocketAddr::V4).chain(v6)
+    }
+}
+
+fn insert<A: Ord>(sorted: &mut Vec<A>, addr: A) {
+    if let Err(place) = sorted.binary_search(&addr) {
+        sorted.insert(place, addr);
+    }
+}
+
+fn remove<A: Ord>(sorted: &mut Vec<A>, addr: A) {
+    if let Ok(place) = sorted.binary_search(&addr) {
+        sorted.remove(place);
+    }
 }
 
 impl PexState {
@@ -72,15 +120,28 @@ impl Torrent {
     /// Who is connected, or where they can be dialled, has changed.
     pub(super) fn pex_changed(&mut self) {
         self.pex_version += 1;
+        self.pex_due = None;
     }
 
     /// When the next peer is to be told something.
-    pub(super) fn next_pex(&self) -> Option<Instant> {
+    pub(super) fn next_pex(&mut self) -> Option<Instant> {
         if self.config.private {
             return None;
         }
+        let due = self.pex_due.unwrap_or_else(|| self.find_pex_due());
+        self.pex_due = Some(due);
+        due
+    }
+
+    fn find_pex_due(&self) -> Option<Instant> {
         let news = |peer: &&Peer| peer.pex.id != 0 && peer.pex.version != self.pex_version;
         self.peers.iter().filter(news).filter_map(|peer| peer.pex.next).min()
+    }
+
+    /// What is kept is what a look at all peers would find.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn check_pex_due(&self) {
+        assert!(self.pex_due.is_none_or(|due| due == self.find_pex_due()));
     }
 
     /// Tells everybody whose time has come.
@@ -91,6 +152,7 @@ impl Torrent {
         let known: BTreeMap<SocketAddr, PexFlags> =
             self.peers.iter().filter_map(|p| Some((p.dial_addr()?, p.pex_flags()))).collect();
         let version = self.pex_version;
+        self.pex_due = None;
         for peer in self.peers.iter_mut() {
             let due = peer.pex.next.is_some_and(|at| at <= now);
             if peer.pex.id == 0 || peer.pex.version == version || !due {
@@ -145,14 +207,12 @@ fn delta(peer: &mut Peer, known: &BTreeMap<SocketAddr, PexFlags>) -> (PexMessage
         Some(*addr) != itself && *addr != peer.addr && (of_own_network || !is_local(addr.ip()))
     };
     let mut message = PexMessage::default();
-    let new = known.iter().filter(|(addr, _)| fit(addr) && !peer.pex.told.contains(addr));
+    let new = known.iter().filter(|(addr, _)| fit(addr) && !peer.pex.told.contains(**addr));
     let mut whole = take(new.map(|(addr, flags)| (*addr, *flags)), |(a, _)| a, &mut message.added);
     let gone = peer.pex.told.iter().filter(|addr| !known.contains_key(addr));
-    whole &= take(gone.copied(), |addr| addr, &mut message.dropped);
-    peer.pex.told.extend(message.added.iter().map(|(addr, _)| *addr));
-    for addr in &message.dropped {
-        peer.pex.told.remove(addr);
-    }
+    whole &= take(gone, |addr| addr, &mut message.dropped);
+    message.added.iter().for_each(|(addr, _)| peer.pex.told.insert(*addr));
+    message.dropped.iter().for_each(|addr| peer.pex.told.remove(*addr));
     (message, whole)
 }
 

@@ -1,7 +1,8 @@
 //! Figures for display.
 
-use super::{PeerStats, Torrent, TorrentStats};
+use super::{PeerKey, PeerStats, Torrent, TorrentStats};
 use alloc::vec::Vec;
+use samara_wire::bitfield::Bitfield;
 use samara_wire::time::Instant;
 
 impl Torrent {
@@ -65,6 +66,12 @@ impl Torrent {
             .map(|&(_, len)| u64::from(self.layout.piece_len() - len))
             .sum();
         nominal - missing_tails
+    }
+
+    /// The pieces that a peer has, as far as it told; `None` if it is not connected.
+    #[must_use]
+    pub fn pieces_of(&self, key: PeerKey) -> Option<&Bitfield> {
+        self.peers.get(key).map(|peer| &peer.has)
     }
 
     /// Number of connected peers.

@@ -58,7 +58,7 @@ impl Torrent {
         if self.outstanding_bytes > 0 {
             at = now + TICK;
         }
-        if self.peers.iter().any(|p| p.interested_in_us) {
+        if self.crowd.interested > 0 {
             at = at.min(self.choker.next_round());
         }
         at = self.next_pex().map_or(at, |pex| at.min(pex));

@@ -1,6 +1,8 @@
 //! Choking, and what is served.
 
 use super::allowed_fast::GRANTED;
+use super::peer::Peer;
+use super::table::PeerTable;
 use super::{PeerKey, Torrent};
 use crate::choker::Candidate;
 use crate::outbox::{Effect, Outbox};
@@ -56,6 +58,7 @@ impl Torrent {
             return;
         }
         peer.interested_in_us = true;
+        self.crowd.recount(peer);
         if peer.choked_by_us {
             self.drive_choker(now, out);
         }
@@ -65,6 +68,7 @@ impl Torrent {
     pub(super) fn on_not_interested(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.interested_in_us = false;
+        self.crowd.recount(peer);
         if !peer.choked_by_us {
             self.choke(now, key, out);
             self.drive_choker(now, out);
@@ -73,8 +77,10 @@ impl Torrent {
 
     /// Ranks the peers when a round is over; in between gives free slots away at once.
     pub(super) fn drive_choker(&mut self, now: Instant, out: &mut Outbox) {
-        let candidates = self.candidates(now);
-        let decision = self.choker.run(now, self.complete, self.up.rate(now), &candidates);
+        let (crowd, up_rate) = (self.crowd.takers, self.up.rate(now));
+        let peers = &self.peers;
+        let decision =
+            self.choker.run(now, self.complete, up_rate, crowd, || candidates(peers, now));
         for key in decision.choke {
             self.choke(now, key, out);
         }
@@ -83,26 +89,11 @@ impl Torrent {
         }
     }
 
-    fn candidates(&self, now: Instant) -> Vec<Candidate> {
-        let candidate = |peer: &super::peer::Peer| Candidate {
-            key: peer.key,
-            interested: peer.interested_in_us,
-            choked: peer.choked_by_us,
-            snubbed: peer.pipeline.is_snubbed(now),
-            upload_only: peer.upload_only || peer.is_seed(),
-            down_rate: peer.down.rate(now),
-            up_rate: peer.up.rate(now),
-            uploaded_this_unchoke: peer.uploaded_this_unchoke,
-            unchoked_at: peer.unchoked_at,
-            connected_at: peer.connected_at,
-        };
-        self.peers.iter().map(candidate).collect()
-    }
-
     fn unchoke(&mut self, now: Instant, key: PeerKey, out: &mut Outbox) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if peer.choked_by_us {
             peer.choked_by_us = false;
+            self.crowd.recount(peer);
             peer.unchoked_at = Some(now);
             peer.uploaded_this_unchoke = 0;
             peer.last_sent = now;
@@ -119,10 +110,28 @@ impl Torrent {
             return;
         }
         peer.choked_by_us = true;
+        self.crowd.recount(peer);
         peer.last_sent = now;
         out.push(Effect::Send(key, Message::Choke));
         let granted = core::mem::take(&mut peer.granted_fast);
         peer.drop_requests(|block| !granted.contains(&block.piece), out);
         peer.granted_fast = granted;
     }
+}
+
+/// Those whom the choker may want to know of.
+fn candidates(peers: &PeerTable, now: Instant) -> Vec<Candidate> {
+    let candidate = |peer: &Peer| Candidate {
+        key: peer.key,
+        interested: peer.interested_in_us,
+        choked: peer.choked_by_us,
+        snubbed: peer.pipeline.is_snubbed(now),
+        upload_only: peer.upload_only || peer.is_seed(),
+        down_rate: peer.down.rate(now),
+        up_rate: peer.up.rate(now),
+        uploaded_this_unchoke: peer.uploaded_this_unchoke,
+        unchoked_at: peer.unchoked_at,
+        connected_at: peer.connected_at,
+    };
+    peers.iter().filter(|p| p.interested_in_us || !p.choked_by_us).map(candidate).collect()
 }

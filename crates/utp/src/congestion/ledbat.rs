@@ -10,6 +10,7 @@
 //!   many round trips to drain what a large window has put there.
 //! - **Loss** halves it, as it does for TCP, but no more often than each 100 ms: with short round trips the delay
 //!   tells of congestion well before loss does (libtorrent does the same).
+//! - A loss that was none (packets had overtaken each other) is taken back.
 //! - A window that was not used is not raised.
 
 use super::{Acked, Congestion, INITIAL_PACKETS, MIN_PACKETS};
@@ -50,6 +51,8 @@ pub struct Ledbat {
     round: Round,
     /// Until when losses are not answered.
     cut_again: Instant,
+    /// Window, threshold and slow start as they were before the last loss, if that was answered.
+    before_loss: Option<(u64, u32, bool)>,
 }
 
 /// Bytes delivered in a round trip.
@@ -101,6 +104,7 @@ impl Ledbat {
             slow_start: true,
             round: Round::default(),
             cut_again: Instant::ZERO,
+            before_loss: None,
         }
     }
 
@@ -166,16 +170,26 @@ impl Congestion for Ledbat {
     }
 
     fn on_loss(&mut self, now: Instant, packet: u32) {
+        self.before_loss = None;
         if now < self.cut_again {
             return;
         }
+        self.before_loss = Some((self.window, self.threshold, self.slow_start));
         self.cut_again = now + CUT_PAUSE;
         self.set(u64::from(self.window()) / 2, packet);
         self.threshold = self.window();
         self.slow_start = false;
     }
 
+    fn on_false_loss(&mut self) {
+        if let Some((window, threshold, slow_start)) = self.before_loss.take() {
+            self.window = self.window.max(window);
+            (self.threshold, self.slow_start) = (threshold, slow_start);
+        }
+    }
+
     fn on_timeout(&mut self, _now: Instant, packet: u32) {
+        self.before_loss = None;
         self.threshold = (self.window() / 2).max(MIN_PACKETS * packet);
         self.set(0, packet);
         self.slow_start = true;
@@ -273,6 +287,21 @@ mod tests {
         // Slow start goes to half of what was, and not beyond.
         (0..9).for_each(|_| round(&mut law, &mut now, 0));
         assert!((350_000..360_000).contains(&law.window()), "{}", law.window());
+    }
+
+    #[test]
+    fn a_loss_that_was_none_is_taken_back() {
+        let now = Instant::from_secs(1);
+        let mut law = steady(1_400_000);
+        law.slow_start = true;
+        law.on_loss(now, PACKET);
+        law.on_false_loss();
+        assert_eq!((law.window(), law.slow_start), (1_400_000, true));
+        // One that was not answered takes nothing back.
+        law.on_loss(now + CUT_PAUSE, PACKET);
+        law.on_loss(now + CUT_PAUSE * 3 / 2, PACKET);
+        law.on_false_loss();
+        assert_eq!((law.window(), law.slow_start), (700_000, false));
     }
 
     #[test]

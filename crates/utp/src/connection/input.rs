@@ -17,9 +17,6 @@ const OLD_ACKS: i16 = 512;
 const ACK_EVERY: u32 = 2;
 const ACK_DELAY: Duration = Duration::from_millis(5);
 
-/// As many acknowledgements of the same number mean that the next is lost.
-const DUPLICATE_ACKS: u32 = 3;
-
 /// Clocks do not drift more than this from one packet to the next, in microseconds.
 const MAX_DRIFT: u32 = 10_000;
 
@@ -151,7 +148,9 @@ impl Connection {
     fn on_ack(&mut self, now: Instant, packet: &Packet<'_>, repeated: bool) {
         let in_flight = self.send.in_flight();
         let beyond = packet.sack.iter().flat_map(|sack| sack.received());
-        let progress = self.send.acknowledge(packet.header.ack, beyond);
+        let soonest = self.rtt.min().unwrap_or_default() / 4 * 3;
+        let progress = self.send.acknowledge(now, soonest, packet.header.ack, beyond);
+        self.note_late(progress.late);
         if progress.packets > 0 {
             self.failures = 0;
             self.waits_since = now;
@@ -180,9 +179,11 @@ impl Connection {
             self.duplicate_acks += 1;
         }
         let mut losses = self.send.find_lost();
-        if self.duplicate_acks == DUPLICATE_ACKS && self.send.transmissions_of_oldest() == 1 {
+        let many = u64::from(self.duplicate_acks) >= self.send.tolerance();
+        if many && self.send.transmissions_of_oldest() == 1 {
             let oldest = self.send.lose_oldest();
             losses.newest = losses.newest.max(oldest.newest);
+            losses.count += oldest.count;
             losses.probe |= oldest.probe;
         }
         self.on_losses(now, losses);
@@ -211,6 +212,19 @@ impl Connection {
         if losses.newest.is_some_and(|newest| newest >= self.recovered_from) {
             self.recovered_from = self.send.next_order();
             self.congestion.on_loss(now, self.packet_len());
+            self.taken_for_lost = 0;
+        }
+        self.taken_for_lost += losses.count;
+    }
+
+    /// So many packets were late that were taken for lost. If none of those was lost for which the window was last cut, it was cut for
+    /// nothing.
+    fn note_late(&mut self, late: u32) {
+        if late > 0 && self.taken_for_lost > 0 {
+            self.taken_for_lost = self.taken_for_lost.saturating_sub(late);
+            if self.taken_for_lost == 0 {
+                self.congestion.on_false_loss();
+            }
         }
     }
 

@@ -99,6 +99,7 @@ impl Connection {
             self.timeouts = self.timeouts.saturating_add(1);
             self.recovered_from = self.send.next_order();
             self.congestion.on_timeout(now, self.packet_len());
+            self.taken_for_lost = 0;
         }
     }
 }

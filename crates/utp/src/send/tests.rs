@@ -76,21 +76,21 @@ fn what_arrived_later_tells_what_is_lost_also_of_what_was_sent_again() {
         send(&mut queue, 2, 1);
     }
     // Of 0 to 5, 0 is missing and 1 to 3 are here.
-    let progress = queue.acknowledge(SeqNr(0xffff), [2, 3, 4].into_iter());
+    let progress = queue.acknowledge(NOW, Duration::ZERO, SeqNr(0xffff), [2, 3, 4].into_iter());
     assert_eq!((progress.bytes, progress.packets), (6, 3));
     assert_eq!(queue.find_lost().newest, Some(0));
     assert_eq!(queue.in_flight(), 4);
     let lost = queue.next_lost(100, 10).unwrap();
     assert_eq!(send_batch(&mut queue, lost), [(0, vec![1; 2])]);
     // Sent again after 5: what is later than that tells.
-    queue.acknowledge(SeqNr(0xffff), [5, 6].into_iter());
+    queue.acknowledge(NOW, Duration::ZERO, SeqNr(0xffff), [5, 6].into_iter());
     assert_eq!(queue.find_lost().newest, None);
     for _ in 0..3 {
         send(&mut queue, 2, 1);
     }
-    queue.acknowledge(SeqNr(0xffff), [9].into_iter());
+    queue.acknowledge(NOW, Duration::ZERO, SeqNr(0xffff), [9].into_iter());
     assert_eq!(queue.find_lost().newest, Some(6));
-    queue.acknowledge(SeqNr(8), [].into_iter());
+    queue.acknowledge(NOW, Duration::ZERO, SeqNr(8), [].into_iter());
     assert!(!queue.has_lost());
     assert_eq!((queue.in_flight(), queue.span(), queue.oldest()), (0, 0, SeqNr(9)));
 }
@@ -100,9 +100,10 @@ fn acknowledgements_beyond_what_was_sent_do_nothing() {
     let mut queue = SendQueue::new(SeqNr(0));
     queue.write(&[1; 8], 2);
     send(&mut queue, 4, 2);
-    let progress = queue.acknowledge(SeqNr(0xffff), [2, 3, 4, 5, 2000].into_iter());
+    let progress =
+        queue.acknowledge(NOW, Duration::ZERO, SeqNr(0xffff), [2, 3, 4, 5, 2000].into_iter());
     assert_eq!((progress.packets, queue.in_flight()), (1, 2));
-    assert_eq!(queue.acknowledge(SeqNr(3), [].into_iter()).packets, 1);
+    assert_eq!(queue.acknowledge(NOW, Duration::ZERO, SeqNr(3), [].into_iter()).packets, 1);
     assert_eq!((queue.oldest(), queue.waiting()), (SeqNr(2), 4));
 }
 
@@ -114,7 +115,7 @@ fn memory_is_given_back_as_it_is_acknowledged() {
     let mut acked = 0;
     while queue.has_waiting() {
         acked += u16::try_from(send(&mut queue, 100_000, 100).len()).unwrap();
-        queue.acknowledge(SeqNr(acked - 1), [].into_iter());
+        queue.acknowledge(NOW, Duration::ZERO, SeqNr(acked - 1), [].into_iter());
     }
     assert!(queue.chunks.is_empty() && queue.is_empty());
 }
@@ -124,7 +125,7 @@ fn all_is_lost_and_sent_again_from_the_front() {
     let mut queue = SendQueue::new(SeqNr(0));
     queue.write(&[1; 10], 2);
     send(&mut queue, 10, 10);
-    queue.acknowledge(SeqNr(0xffff), [3].into_iter());
+    queue.acknowledge(NOW, Duration::ZERO, SeqNr(0xffff), [3].into_iter());
     assert_eq!(queue.lose_all().newest, Some(4));
     let mut seqs = Vec::new();
     while let Some(batch) = queue.next_lost(100, 10) {
@@ -152,13 +153,55 @@ fn memory_of_chunks_is_used_again_and_given_back() {
     round(&mut queue, 1);
     assert!(queue.spares.is_empty());
     let all = queue.next().minus(1);
-    queue.acknowledge(all, core::iter::empty());
+    queue.acknowledge(NOW, Duration::ZERO, all, core::iter::empty());
     assert!(queue.is_empty());
     assert_eq!(queue.spares.len(), MAX_SPARES);
     round(&mut queue, 2);
     assert!(queue.spares.is_empty());
     let all = queue.next().minus(1);
-    queue.acknowledge(all, core::iter::empty());
+    queue.acknowledge(NOW, Duration::ZERO, all, core::iter::empty());
     queue.shrink();
     assert_eq!(queue.spares.capacity(), 0);
+}
+
+/// Ten packets go out, and what arrives of them is told.
+fn ten_sent(queue: &mut SendQueue) {
+    queue.write(&[7; 40], 4);
+    while !send(queue, 400, 100).is_empty() {}
+}
+
+#[test]
+fn who_comes_late_is_waited_for_the_next_time() {
+    let mut queue = SendQueue::new(SeqNr(0));
+    ten_sent(&mut queue);
+    // Three that were sent later are here: the first is lost, as far as is known.
+    queue.acknowledge(NOW, Duration::ZERO, SeqNr(0xffff), [2, 3, 4, 5, 6].into_iter());
+    assert_eq!(queue.find_lost().count, 1);
+    // Before it could go again it is here.
+    let progress = queue.acknowledge(NOW, Duration::ZERO, SeqNr(5), [].into_iter());
+    assert_eq!((progress.late, queue.tolerance, queue.tolerance()), (1, 6, 3));
+    // With many on their way nothing is lost where five have overtaken it.
+    ten_sent(&mut queue);
+    queue.acknowledge(NOW, Duration::ZERO, SeqNr(5), [2, 3, 4, 5, 6].into_iter());
+    assert_eq!(queue.find_lost().count, 0);
+    queue.acknowledge(NOW, Duration::ZERO, SeqNr(5), [2, 3, 4, 5, 6, 7].into_iter());
+    assert_eq!(queue.find_lost().count, 1);
+    // Silence makes an end of patience.
+    queue.lose_all();
+    assert_eq!(queue.tolerance, REORDERING);
+}
+
+#[test]
+fn what_comes_sooner_than_a_round_trip_after_it_was_sent_again_was_late() {
+    let (soon, rtt) = (Duration::from_millis(10), Duration::from_millis(50));
+    for (after, late) in [(soon, 1), (rtt, 0)] {
+        let mut queue = SendQueue::new(SeqNr(0));
+        ten_sent(&mut queue);
+        queue.acknowledge(NOW, rtt, SeqNr(0xffff), [2, 3, 4, 5].into_iter());
+        assert_eq!(queue.find_lost().count, 1);
+        let batch = queue.next_lost(400, 100).unwrap();
+        send_batch(&mut queue, batch);
+        let progress = queue.acknowledge(NOW + after, rtt, SeqNr(0), [].into_iter());
+        assert_eq!(progress.late, late, "{after:?}");
+    }
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 /// How the disk subsystem is to be. Plain data; `Default` is what a user wants.
 #[derive(Clone, Debug)]
 pub struct DiskConfig {
-    /// Threads that write, read and hash for one volume at the same time. One more is started, so that a volume
-    /// that stalls does not hold up the others.
+    /// Threads that write, read and hash for one volume at the same time. Two more are started: one that syncs, and one so that a
+    /// volume that stalls does not hold up the others.
     pub threads: usize,
     /// Bytes of block buffers, soft bound: see [`BlockPool`].
     pub buffer_bytes: usize,

@@ -4,8 +4,8 @@
 //! so that every store gets its turn, and so does every volume. Writes and reads alternate; a check, which is cut into steps of a few pieces, takes what
 //! they leave and one turn in eight for certain, so that uploads do not starve behind it nor it behind them.
 //!
-//! Of `threads + 1` threads at most `threads` work for one volume at a time: a device that stalls keeps the last
-//! thread free for the others (N7). A store's volume is asked for on a disk thread, before its first job; until then
+//! Of `threads + 2` threads at most `threads` work for one volume at a time, and one more waits for a sync of it: a device that
+//! stalls keeps the last thread free for the others (N7), and what is written and hashed does not wait for a sync. A store's volume is asked for on a disk thread, before its first job; until then
 //! it counts to one volume with all others that are not known yet.
 //!
 //! Jobs are bounded by the credits of those who submit them; [`MAX_QUEUED`] is the net below.
@@ -71,6 +71,8 @@ pub(crate) enum Class {
     Write,
     Read,
     Check,
+    /// Syncs: they compute nothing, but wait. One at a time for each volume.
+    Sync,
 }
 
 pub(crate) enum Work {
@@ -135,24 +137,27 @@ struct State {
 struct Queue {
     owner: Arc<Owner>,
     volume: Volume,
-    work: [VecDeque<Work>; 3],
+    work: [VecDeque<Work>; 4],
 }
 
 #[derive(Default)]
 struct VolumeState {
     /// For each class the owners with work of it, each once.
-    rings: [VecDeque<u64>; 3],
+    rings: [VecDeque<u64>; 4],
+    /// Threads at work, but for the one that syncs.
     running: usize,
+    syncing: bool,
 }
 
 struct Picked {
     owner: Arc<Owner>,
     volume: Volume,
+    class: Class,
     work: Work,
 }
 
 impl Scheduler {
-    /// Starts `threads` threads and one more.
+    /// Starts `threads` threads and two more.
     pub(crate) fn start(threads: usize) -> io::Result<Arc<Self>> {
         let scheduler = Arc::new(Self {
             state: Mutex::default(),
@@ -160,7 +165,7 @@ impl Scheduler {
             drained: Condvar::new(),
             per_volume: threads.max(1),
         });
-        for i in 0..=threads.max(1) {
+        for i in 0..threads.max(1) + 2 {
             let shared = Arc::clone(&scheduler);
             let spawned =
                 thread::Builder::new().name(format!("samara-disk-{i}")).spawn(move || shared.run());
@@ -228,7 +233,7 @@ impl Scheduler {
     fn run(&self) {
         let mut worker = Worker::default();
         while let Some(picked) = self.next() {
-            let (volume, id) = (picked.volume, picked.owner.id);
+            let (volume, class, id) = (picked.volume, picked.class, picked.owner.id);
             let run = AssertUnwindSafe(|| {
                 picked.owner.learn_volume();
                 picked.work.run(&mut worker);
@@ -237,7 +242,7 @@ impl Scheduler {
                 tracing::error!("a disk job panicked; its torrent may wait for it in vain");
             }
             let mut state = self.lock();
-            state.finished(volume, id);
+            state.finished(volume, class, id);
             if state.closing {
                 self.drained.notify_all();
                 self.work.notify_all();
@@ -297,18 +302,19 @@ impl State {
     }
 
     fn has_work_for_one_more(&self, per_volume: usize) -> bool {
+        use Class::{Check, Read, Sync, Write};
         let open =
-            |v: &VolumeState| v.running < per_volume && v.rings.iter().any(|r| !r.is_empty());
+            |v: &VolumeState| [Write, Read, Check, Sync].iter().any(|&c| v.has(c, per_volume));
         self.volumes.values().any(open)
     }
 
     /// The next work that no full volume forbids.
     fn pick(&mut self, per_volume: usize) -> Option<Picked> {
-        use Class::{Check, Read, Write};
+        use Class::{Check, Read, Sync, Write};
         let order = match self.turn % CHECK_TURN {
-            0 => [Check, Write, Read],
-            odd if odd % 2 == 1 => [Read, Write, Check],
-            _ => [Write, Read, Check],
+            0 => [Sync, Check, Write, Read],
+            odd if odd % 2 == 1 => [Sync, Read, Write, Check],
+            _ => [Sync, Write, Read, Check],
         };
         for class in order {
             while let Some(volume) = self.next_volume(class, per_volume) {
@@ -316,8 +322,13 @@ impl State {
                     self.turn += 1;
                     self.active += 1;
                     self.served = Some(volume);
-                    self.volumes.entry(volume).or_default().running += 1;
-                    return Some(Picked { owner, volume, work });
+                    let state = self.volumes.entry(volume).or_default();
+                    if class == Sync {
+                        state.syncing = true;
+                    } else {
+                        state.running += 1;
+                    }
+                    return Some(Picked { owner, volume, class, work });
                 }
             }
         }
@@ -330,7 +341,7 @@ impl State {
         let behind = self.volumes.range((Bound::Excluded(served), Bound::Unbounded));
         behind
             .chain(self.volumes.range(..=served))
-            .find(|(_, v)| v.running < per_volume && !v.rings[class as usize].is_empty())
+            .find(|(_, v)| v.has(class, per_volume))
             .map(|(&volume, _)| volume)
     }
 
@@ -377,10 +388,14 @@ impl State {
     }
 
     /// A job of the owner `id` is done, which was counted to `volume`.
-    fn finished(&mut self, volume: Volume, id: u64) {
+    fn finished(&mut self, volume: Volume, class: Class, id: u64) {
         self.active -= 1;
         if let Some(state) = self.volumes.get_mut(&volume) {
-            state.running -= 1;
+            if class == Class::Sync {
+                state.syncing = false;
+            } else {
+                state.running -= 1;
+            }
         }
         self.regroup(id);
         self.forget_if_idle(id, volume);
@@ -421,8 +436,14 @@ impl State {
 }
 
 impl VolumeState {
+    /// Whether there is work of `class` and a thread may take it.
+    fn has(&self, class: Class, per_volume: usize) -> bool {
+        let free = if class == Class::Sync { !self.syncing } else { self.running < per_volume };
+        free && !self.rings[class as usize].is_empty()
+    }
+
     fn is_idle(&self) -> bool {
-        self.running == 0 && self.rings.iter().all(VecDeque::is_empty)
+        self.running == 0 && !self.syncing && self.rings.iter().all(VecDeque::is_empty)
     }
 }
 

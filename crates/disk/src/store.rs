@@ -258,7 +258,7 @@ impl Store {
             })?;
             Ok(Synced { files, changed })
         };
-        self.submit(Class::Write, job, reply);
+        self.submit(Class::Sync, job, reply);
     }
 
     /// Makes pieces durable that a check has found. Whoever wrote them may have been killed since, or never have synced them, so
@@ -268,7 +268,7 @@ impl Store {
     pub fn sync_found(&self, pieces: &Bitfield, reply: Reply<Result<(), StorageError>>) {
         let layout = &self.0.space.layout;
         pieces.iter().for_each(|piece| self.0.space.doubt(layout.range_of(piece)));
-        self.submit(Class::Write, |inner: &Inner, _: &mut Worker| inner.space.sync(), reply);
+        self.submit(Class::Sync, |inner: &Inner, _: &mut Worker| inner.space.sync(), reply);
     }
 
     /// Those of `pieces` that have any bytes on disk, as far as storage can tell.

@@ -112,7 +112,10 @@ class Process:
         """Sends a signal to the program, if it still runs."""
         with self._changed:
             if self.code is None:
-                os.kill(self.pid, number)
+                try:
+                    os.kill(self.pid, number)
+                except ProcessLookupError:
+                    pass  # it has just ended
 
     def stop(self, number=signal.SIGINT, timeout=10):
         """Asks the program to end, insists after `timeout`, and returns the exit code."""

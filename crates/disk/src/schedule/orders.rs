@@ -88,7 +88,7 @@ fn orders_of_submitters_and_threads() {
                 let told = told.clone();
                 thread::spawn(move || {
                     let owner = owner(number);
-                    for class in [Class::Write, Class::Read, Class::Write] {
+                    for class in [Class::Write, Class::Read, Class::Sync] {
                         scheduler.submit(&owner, class, tally.job(Some(told.clone())));
                     }
                 })
@@ -111,7 +111,7 @@ fn orders_of_a_shutdown() {
             let (scheduler, tally) = (Arc::clone(&scheduler), Arc::clone(&tally));
             thread::spawn(move || {
                 let owner = owner(0);
-                for class in [Class::Read, Class::Write, Class::Read] {
+                for class in [Class::Read, Class::Sync, Class::Read] {
                     scheduler.submit(&owner, class, tally.job(None));
                 }
             })

@@ -49,6 +49,32 @@ fn a_volume_that_stalls_leaves_a_thread_for_the_others() {
 }
 
 #[test]
+fn what_is_written_does_not_wait_for_a_sync_nor_another_volume_for_two() {
+    let sample = Sample::new(&[100_000], 16_384, None);
+    let disk = disk(1);
+    let (slow, one) = full_store(&sample, &disk, 1);
+    let (_, same_volume) = full_store(&sample, &disk, 1);
+    let (_, well) = full_store(&sample, &disk, 2);
+    let gate = Gate::new();
+    slow.inject(Operation::Sync, 0..1, Fault::Wait(gate.clone()));
+    slow.inject(Operation::Read, 0..1, Fault::Wait(gate.clone()));
+    let synced = later(|reply| one.sync(reply));
+    gate.wait_for_arrivals(1);
+    let blocks = sample.blocks(&disk, PieceIndex(1));
+    let outcome = wait(|reply| one.write_piece(PieceIndex(1), blocks, false, reply));
+    assert!(matches!(outcome, PieceOutcome::Verified { .. }));
+    // Now all that one volume may have waits.
+    let stuck = later(|reply| read(&one, FIRST, reply));
+    gate.wait_for_arrivals(2);
+    let also_synced = later(|reply| same_volume.sync(reply));
+    assert_eq!(wait(|r| read(&well, FIRST, r)).unwrap(), sample.block(FIRST));
+    gate.open();
+    synced.recv().unwrap().unwrap();
+    also_synced.recv().unwrap().unwrap();
+    stuck.recv().unwrap().unwrap();
+}
+
+#[test]
 fn uploads_flow_while_a_check_runs() {
     let sample = Sample::new(&[16_384 * 200], 16_384, None);
     let disk = disk(1);

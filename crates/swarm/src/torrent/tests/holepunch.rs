@@ -234,7 +234,7 @@ fn of_several_who_told_each_is_asked_in_turn_and_at_once_where_one_cannot() {
     // One that never told of it has nothing to say of it, nor has the first any more.
     let stranger = third(&mut t);
     for other in [stranger, first] {
-        assert_eq!(said(&tells(&mut t, other, lost.clone())), []);
+        assert_eq!(said(&tells(&mut t, other, lost)), []);
     }
     t.wait(Duration::from_secs(130));
     let asked = said(&fails(&mut t, FAR));

@@ -160,7 +160,10 @@ impl Life {
 
     /// Storage works again.
     pub(super) fn recover(&mut self) {
-        self.failure = None;
+        if self.failure.take().is_some() {
+            // It is told at once, lest somebody gives up who would not.
+            self.published_at = Instant::ZERO;
+        }
         self.retry_at = None;
         self.retry_pause = FIRST_RETRY;
     }

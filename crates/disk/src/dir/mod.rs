@@ -372,12 +372,12 @@ impl Storage for DirStorage {
             // Linux calls pages clean that it failed to write, and a check would find them right.
             synced => synced.inspect_err(|_| positional::forget_cached(&open))?,
         }
+        self.name_once(place.path);
         if let Some(writes) = unsettled {
             let _writer = self.writer(place);
             let seen = self.identity_of(place)?.unwrap_or_default();
             self.marks.settle(place.number, writes, seen);
         }
-        self.name_once(place.path);
         Ok(())
     }
 

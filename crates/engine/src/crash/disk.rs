@@ -48,6 +48,8 @@ pub(super) enum Event {
     Kept(Vec<Vec<String>>),
     /// The owner is about to ask for these trackers.
     Asked(Vec<Vec<String>>),
+    /// What came before is how the disk was found, and no moment of it.
+    Found,
     /// All sessions were killed.
     Killed,
 }
@@ -115,6 +117,7 @@ impl CrashDisk {
         for dir in dirs {
             state.log.push(Event::SyncDir { dir: dir.to_owned(), begun });
         }
+        state.log.push(Event::Found);
         drop(state);
         disk
     }

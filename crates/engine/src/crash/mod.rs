@@ -124,7 +124,10 @@ fn moment(log: &[Event], rng: &mut Rng) -> usize {
     let kill = log.iter().position(|event| matches!(event, Event::Killed));
     match kill.filter(|_| rng.below(2) == 0) {
         Some(at) => pick(at, log.len().min(at + 60), rng),
-        None => pick(0, log.len() + 1, rng),
+        None => {
+            let found = log.iter().position(|event| matches!(event, Event::Found));
+            pick(found.map_or(0, |at| at + 1), log.len() + 1, rng)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The choker with any peers and rates: only changes, only those who want something, never more slots than there may be.
 
 use crate::Script;
-use samara_swarm::choker::{Candidate, Choker, ChokerConfig, Crowd, ROUND};
+use samara_swarm::choker::{Candidate, Choker, ChokerConfig, Crowd, ROUND, Role};
 use samara_swarm::torrent::PeerKey;
 use samara_wire::time::{Duration, Instant};
 use std::collections::BTreeSet;
@@ -33,7 +33,8 @@ pub fn run(input: &[u8]) {
         let before: BTreeSet<PeerKey> = unchoked(&peers).map(|peer| peer.key).collect();
         let up_rate = peers.iter().map(|peer| peer.up_rate).sum();
         let crowd = Crowd::of(&peers);
-        let decision = choker.run(now, script.flag(), up_rate, crowd, || peers.clone());
+        let role = [Role::Leech, Role::Seed, Role::Finished][script.below(3)];
+        let decision = choker.run(now, role, up_rate, crowd, || peers.clone());
         for key in &decision.choke {
             assert!(before.contains(key), "choked already");
         }
@@ -66,6 +67,9 @@ const fn candidate(key: PeerKey, now: Instant) -> Candidate {
         upload_only: false,
         down_rate: 0,
         up_rate: 0,
+        received: 0,
+        sent: 0,
+        pieces: 0,
         uploaded_this_unchoke: 0,
         unchoked_at: None,
         connected_at: now,
@@ -82,6 +86,9 @@ fn live(peer: &mut Candidate, script: &mut Script<'_>) {
     peer.upload_only = what & 12 == 12;
     peer.down_rate = u64::from(script.byte()) << (what >> 4 & 7);
     peer.up_rate = script.byte().into();
+    peer.received += peer.down_rate;
+    peer.sent += peer.up_rate;
+    peer.pieces += u32::from(what & 16);
     peer.uploaded_this_unchoke += u64::from(what) << 18;
     // One who is not interested any more is choked by the torrent itself.
     if !peer.interested {

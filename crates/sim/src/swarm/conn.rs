@@ -193,3 +193,26 @@ impl Conns {
         items.map(bytes).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use samara_wire::id::PieceIndex;
+
+    #[test]
+    fn an_inbox_keeps_the_order_and_gives_its_room_back() {
+        let mut inbox = Inbox::default();
+        let have = |piece| Item::Message(Message::Have(PieceIndex(piece)));
+        for round in 1..50 {
+            (0..round).for_each(|piece| inbox.push(u64::from(piece), have(piece)));
+            assert_eq!(inbox.len(), round as usize);
+            for piece in 0..round {
+                assert_eq!(inbox.front_mut().map(|(at, _)| *at), Some(u64::from(piece)));
+                let popped = inbox.pop();
+                let Some(Item::Message(Message::Have(got))) = popped else { panic!("{popped:?}") };
+                assert_eq!(got, PieceIndex(piece));
+            }
+            assert!(inbox.pop().is_none() && inbox.rest.capacity() <= ROOM_KEPT);
+        }
+    }
+}

@@ -8,10 +8,14 @@
 //!   get a first piece.
 //! - **When we seed** nobody can earn anything, and what counts is that pieces spread. A peer keeps its slot for
 //!   a turn: a minute, or 16 MiB and one round if it is fast. Then whoever waits longest comes first, and among
-//!   those whose turn is over the fastest stay.
+//!   those whose turn is over the fastest stay. Once we have come to seed what others have too ([`Role::Finished`]), every
+//!   second turn goes to who has fewest pieces: slow uplinks, which tit-for-tat serves last, are what a swarm waits for in the end.
+//!   (Not every turn: who says that it has nothing would else shut out all others.)
 //!
 //! Ranks are drawn up every ten seconds: choking more often would throttle TCP over and over. In between a free
-//! slot is given at once ([`Choker::free_slots`], [`Choker::run`]) but none is taken away. How many slots there
+//! slot is given at once ([`Choker::free_slots`], [`Choker::run`]) but none is taken away. While we download and others wait,
+//! such a slot is only for peers that have given us something for what they got: a peer that wants nothing for a
+//! moment leaves one over and over, and who never gives always waits for it; it has the lottery. How many slots there
 //! are follows the measured upload, see [`slots`]: with room on the link everybody is soon served.
 //!
 //! Same seed, same inputs: same decisions. Cost: sorting the interested peers once a round, and the waiting ones when a slot is free.
@@ -34,6 +38,9 @@ const NEW_FOR: Duration = Duration::from_secs(60);
 const NEW_LOTS: usize = 3;
 const TURN: Duration = Duration::from_secs(60);
 const TURN_BYTES: u64 = 16 * 1024 * 1024;
+/// Who sent us one byte for so many that it got is no free-rider. The slowest uplinks of a swarm give a thirtieth of the fastest,
+/// but are given more than they give by few.
+const GIVES: u64 = 16;
 /// Between rounds free slots and room for more slots are looked for this often while peers wait.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -50,6 +57,17 @@ impl Default for ChokerConfig {
     fn default() -> Self {
         Self { min_slots: 4, max_slots: 200 }
     }
+}
+
+/// What we are to the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// We want something.
+    Leech,
+    /// We want nothing, and had all from the start: maybe nobody else has it.
+    Seed,
+    /// We want nothing, and fetched it from others.
+    Finished,
 }
 
 /// What the choker must know of a connected peer.
@@ -69,6 +87,12 @@ pub struct Candidate {
     pub down_rate: u64,
     /// Bytes per second that we send it.
     pub up_rate: u64,
+    /// Payload bytes that it sent us and that we sent it, since it connected.
+    pub received: u64,
+    /// See [`Candidate::received`].
+    pub sent: u64,
+    /// Pieces that it has.
+    pub pieces: u32,
     /// Payload bytes sent to it since it was last unchoked.
     pub uploaded_this_unchoke: u64,
     /// When it was last unchoked; `None` if never.
@@ -80,6 +104,11 @@ pub struct Candidate {
 impl Candidate {
     const fn takes_slot(&self) -> bool {
         self.interested && !self.upload_only
+    }
+
+    /// Whether it gives for what it gets, if by far not as much: links differ.
+    const fn gives(&self) -> bool {
+        !self.snubbed && self.received.saturating_mul(GIVES) > self.sent
     }
 }
 
@@ -122,6 +151,8 @@ pub struct Choker {
     next_ranking: Instant,
     next_lottery: Instant,
     next_look: Option<Instant>,
+    /// [`Role::Finished`]: the next turn goes to who has fewest pieces.
+    by_lack: bool,
 }
 
 impl Choker {
@@ -134,6 +165,7 @@ impl Choker {
             next_ranking: now + ROUND,
             next_lottery: now + OPTIMISTIC_ROUND,
             next_look: None,
+            by_lack: true,
         }
     }
 
@@ -159,12 +191,12 @@ impl Choker {
     /// Ranks the peers if a round is over; otherwise only gives away free slots. To be called at
     /// [`Choker::next_round`], and when a slot may have become free (a peer left or lost interest).
     ///
-    /// `seeding`: whether we want nothing any more. `up_rate`: bytes per second sent to all peers. `candidates` is called only if
+    /// `up_rate`: bytes per second sent to all peers. `candidates` is called only if
     /// there is something to decide, and names at least those who are interested or not choked.
     pub fn run(
         &mut self,
         now: Instant,
-        seeding: bool,
+        role: Role,
         up_rate: u64,
         Crowd { unchoked, waiting }: Crowd,
         candidates: impl FnOnce() -> Vec<Candidate>,
@@ -177,27 +209,75 @@ impl Choker {
             self.next_ranking = now + ROUND;
             let candidates = candidates();
             let takers = candidates.iter().filter(|c| c.takes_slot()).collect();
-            let chosen = if seeding {
-                self.rank_seeding(now, takers)
-            } else {
-                self.rank_leeching(now, takers)
+            let chosen = match role {
+                Role::Leech => self.rank_leeching(now, takers),
+                Role::Seed | Role::Finished => self.rank_seeding(now, role, takers),
             };
             decision = changes(&candidates, &chosen);
         } else if free > 0 && waiting > 0 {
-            decision.unchoke = fill(seeding, &candidates(), free);
+            let contended = unchoked + waiting > self.slots.count();
+            decision.unchoke = self.fill(role, contended, &candidates(), free);
         }
         let waits = waiting > decision.unchoke.len() || !decision.choke.is_empty();
         self.next_look = waits.then(|| now + LOOK);
         decision
     }
 
-    fn rank_seeding(&self, now: Instant, mut takers: Vec<&Candidate>) -> Vec<PeerKey> {
-        takers.sort_by_cached_key(|c| match (c.choked, turn_is_over(c, now)) {
-            (false, false) => (0, Reverse(0), waiting_order(c)),
-            (true, _) => (1, Reverse(0), waiting_order(c)),
-            (false, true) => (2, Reverse(c.up_rate), waiting_order(c)),
-        });
-        takers.iter().take(self.slots.count()).map(|c| c.key).collect()
+    /// The choked peers to whom up to `free` slots go between rounds. `contended`: more want one than there are.
+    fn fill(
+        &mut self,
+        role: Role,
+        contended: bool,
+        candidates: &[Candidate],
+        free: usize,
+    ) -> Vec<PeerKey> {
+        let mut takers: Vec<&Candidate> =
+            candidates.iter().filter(|c| c.takes_slot() && c.choked).collect();
+        if role == Role::Leech {
+            takers.retain(|c| !contended || c.gives());
+            takers.sort_by_key(|c| {
+                let earned = if c.snubbed { 0 } else { c.down_rate };
+                (Reverse(earned), waiting_order(c))
+            });
+        } else {
+            takers = self.queue(role, takers, free);
+        }
+        takers.iter().take(free).map(|c| c.key).collect()
+    }
+
+    fn rank_seeding(&mut self, now: Instant, role: Role, takers: Vec<&Candidate>) -> Vec<PeerKey> {
+        let (waiting, holders): (Vec<&Candidate>, Vec<&Candidate>) =
+            takers.into_iter().partition(|c| c.choked);
+        let (mut over, mut chosen): (Vec<&Candidate>, Vec<&Candidate>) =
+            holders.into_iter().partition(|c| turn_is_over(c, now));
+        chosen.sort_by_key(|c| waiting_order(c));
+        over.sort_by_key(|c| (Reverse(c.up_rate), waiting_order(c)));
+        let slots = self.slots.count();
+        let free = slots.saturating_sub(chosen.len());
+        chosen.extend(self.queue(role, waiting, free));
+        chosen.extend(over);
+        chosen.iter().take(slots).map(|c| c.key).collect()
+    }
+
+    /// Those who wait for a seed, in the order in which their turns come; `free` of them come now.
+    fn queue<'a>(
+        &mut self,
+        role: Role,
+        mut waiting: Vec<&'a Candidate>,
+        free: usize,
+    ) -> Vec<&'a Candidate> {
+        waiting.sort_by_key(|c| waiting_order(c));
+        if role != Role::Finished {
+            return waiting;
+        }
+        let mut queue = Vec::new();
+        while queue.len() < free && !waiting.is_empty() {
+            let lacking = (0..waiting.len()).min_by_key(|&at| waiting[at].pieces);
+            let place = lacking.filter(|_| self.by_lack).unwrap_or(0);
+            queue.push(waiting.remove(place));
+            self.by_lack = !self.by_lack;
+        }
+        queue
     }
 
     fn rank_leeching(&mut self, now: Instant, mut takers: Vec<&Candidate>) -> Vec<PeerKey> {
@@ -247,17 +327,6 @@ impl Choker {
         chosen.extend(holders.iter().skip(keep).take(left).map(|c| c.key));
         chosen
     }
-}
-
-/// The choked peers to whom up to `free` slots go between rounds.
-fn fill(seeding: bool, candidates: &[Candidate], free: usize) -> Vec<PeerKey> {
-    let mut takers: Vec<&Candidate> =
-        candidates.iter().filter(|c| c.takes_slot() && c.choked).collect();
-    takers.sort_by_key(|c| {
-        let earned = if seeding || c.snubbed { 0 } else { c.down_rate };
-        (Reverse(earned), waiting_order(c))
-    });
-    takers.iter().take(free).map(|c| c.key).collect()
 }
 
 /// Who has waited longest comes first; those who never had a slot before those who had.

@@ -29,6 +29,9 @@ fn peer(now: Instant, slot: u32) -> Candidate {
         upload_only: false,
         down_rate: 0,
         up_rate: 0,
+        received: 0,
+        sent: 0,
+        pieces: 0,
         uploaded_this_unchoke: 0,
         unchoked_at: None,
         connected_at: now,
@@ -42,7 +45,8 @@ fn run(
     up_rate: u64,
     peers: &[Candidate],
 ) -> Decision {
-    choker.run(now, seeding, up_rate, Crowd::of(peers), || peers.to_vec())
+    let role = if seeding { Role::Seed } else { Role::Leech };
+    choker.run(now, role, up_rate, Crowd::of(peers), || peers.to_vec())
 }
 
 impl Swarm {
@@ -266,14 +270,63 @@ proptest! {
             swarm.meter.add(swarm.now, rate);
             let p = &mut swarm.peers[who];
             (p.interested, p.snubbed, p.upload_only, p.down_rate) = (interested, snubbed, upload_only, rate);
+            (p.received, p.sent) = (rate, 1_000_000);
             let ranks = swarm.now >= swarm.choker.next_ranking;
             swarm.choke_round();
             let takers = swarm.peers.iter().filter(|p| p.interested && !p.upload_only).count();
             let served = swarm.peers.iter().filter(|p| p.interested && !p.upload_only && !p.choked).count();
-            prop_assert!(served >= takers.min(4), "{served} of {takers}");
+            if served < takers.min(4) {
+                // Only for those who give nothing, and until the next ranking.
+                let waits = swarm.peers.iter().any(|p| p.takes_slot() && p.choked && p.gives());
+                prop_assert!(!seeding && !ranks && takers > 4 && !waits, "{served} of {takers}");
+            }
             if ranks {
                 prop_assert!(swarm.unchoked() <= 9);
             }
         }
     }
+}
+
+/// One slot is free between rounds, and two wait for it.
+fn who_gets_a_free_slot(role: Role, a: Candidate, b: Candidate) -> Vec<PeerKey> {
+    let now = Instant::from_secs(1_000);
+    let mut choker = Choker::new(now, ChokerConfig { min_slots: 2, max_slots: 2 }, 7);
+    let peers = [Candidate { choked: false, ..peer(now, 0) }, a, b];
+    choker.run(now, role, 0, Crowd::of(&peers), || peers.to_vec()).unchoke
+}
+
+#[test]
+fn a_slot_that_is_left_for_a_moment_is_for_those_who_give() {
+    let now = Instant::from_secs(1_000);
+    let rider = Candidate { sent: 1 << 20, received: 1 << 10, ..peer(now, 1) };
+    let newcomer = peer(now, 2);
+    let slow = Candidate { sent: 16 << 20, received: 2 << 20, ..peer(now, 3) };
+    assert_eq!(who_gets_a_free_slot(Role::Leech, rider, newcomer), vec![]);
+    assert_eq!(who_gets_a_free_slot(Role::Leech, rider, slow), vec![key(3)]);
+    assert_eq!(who_gets_a_free_slot(Role::Seed, rider, slow), vec![key(1)], "a seed gets nothing");
+    // Where all who want one can have one, nobody is asked what he gave.
+    let mut choker = Choker::new(now, ChokerConfig { min_slots: 4, max_slots: 4 }, 7);
+    let peers = [rider, newcomer, slow];
+    let decision = choker.run(now, Role::Leech, 0, Crowd::of(&peers), || peers.to_vec());
+    assert_eq!(decision.unchoke.len(), 3);
+}
+
+#[test]
+fn a_finished_peer_serves_who_lacks_most_and_who_waits_longest_in_turn() {
+    let now = Instant::from_secs(1_000);
+    let waits = |slot, pieces, since| Candidate {
+        pieces,
+        unchoked_at: Some(Instant::from_secs(since)),
+        ..peer(now, slot)
+    };
+    let (full, poor) = (waits(1, 90, 100), waits(2, 10, 200));
+    assert_eq!(who_gets_a_free_slot(Role::Finished, full, poor), vec![key(2)]);
+    assert_eq!(who_gets_a_free_slot(Role::Seed, full, poor), vec![key(1)]);
+    // Two of a crowd that says it has nothing, and two of those who have waited longer.
+    let mut choker = Choker::new(now, ChokerConfig { min_slots: 4, max_slots: 4 }, 7);
+    let mut peers: Vec<Candidate> = (0..8).map(|slot| waits(slot, 0, 500)).collect();
+    peers.extend((8..16).map(|slot| waits(slot, 50, 400)));
+    let decision = choker.run(now, Role::Finished, 0, Crowd::of(&peers), || peers.clone());
+    let liars = decision.unchoke.iter().filter(|key| key.slot < 8).count();
+    assert_eq!((decision.unchoke.len(), liars), (4, 2), "{decision:?}");
 }

@@ -77,6 +77,7 @@ impl Torrent {
             peer.forget_released(&block);
         }
         peer.payload_moved += len;
+        peer.received += len;
         let kept = match self.picker.received(key, block) {
             Received::Fresh { piece_complete, cancel } => {
                 self.counters.downloaded += len;

@@ -90,6 +90,8 @@ pub(super) struct Peer {
     pub(super) was_suggested: Option<PieceIndex>,
     /// Payload bytes it sent or was sent; a connection that moved none was of no use.
     pub(super) payload_moved: u64,
+    /// Those of them that it sent.
+    pub(super) received: u64,
     /// Super-seeding: the piece last revealed to it, until another peer has it too.
     pub(super) revealed: Option<PieceIndex>,
 
@@ -148,6 +150,7 @@ impl Peer {
             suggested: Suggested::new(),
             was_suggested: None,
             payload_moved: 0,
+            received: 0,
             revealed: None,
             addr: new.addr,
             direction: new.direction,

@@ -4,7 +4,7 @@ use super::allowed_fast::GRANTED;
 use super::peer::Peer;
 use super::table::PeerTable;
 use super::{PeerKey, Torrent};
-use crate::choker::Candidate;
+use crate::choker::{Candidate, Role};
 use crate::outbox::{Effect, Outbox};
 use alloc::vec::Vec;
 use samara_wire::id::BlockRef;
@@ -78,9 +78,13 @@ impl Torrent {
     /// Ranks the peers when a round is over; in between gives free slots away at once.
     pub(super) fn drive_choker(&mut self, now: Instant, out: &mut Outbox) {
         let (crowd, up_rate) = (self.crowd.takers, self.up.rate(now));
+        let role = match (self.complete, self.counters.downloaded) {
+            (false, _) => Role::Leech,
+            (true, 0) => Role::Seed,
+            (true, _) => Role::Finished,
+        };
         let peers = &self.peers;
-        let decision =
-            self.choker.run(now, self.complete, up_rate, crowd, || candidates(peers, now));
+        let decision = self.choker.run(now, role, up_rate, crowd, || candidates(peers, now));
         for key in decision.choke {
             self.choke(now, key, out);
         }
@@ -129,6 +133,9 @@ fn candidates(peers: &PeerTable, now: Instant) -> Vec<Candidate> {
         upload_only: peer.upload_only || peer.is_seed(),
         down_rate: peer.down.rate(now),
         up_rate: peer.up.rate(now),
+        received: peer.received,
+        sent: peer.payload_moved - peer.received,
+        pieces: peer.has.count(),
         uploaded_this_unchoke: peer.uploaded_this_unchoke,
         unchoked_at: peer.unchoked_at,
         connected_at: peer.connected_at,

@@ -264,13 +264,21 @@ impl Picker {
     /// Requests that endgame may add now. A block under way has two more requesters at most, so not even if all
     /// of them are wasted is it more than is allowed. Those that are `stuck` at peers that bring none do not arrive within a moment.
     pub(super) fn extras_allowed(&self, stuck: u64) -> u64 {
-        let share = self.layout.total_len() / u64::from(BLOCK_LEN) / ENDGAME_SHARE;
-        let limit = share.max(ENDGAME_FLOOR);
-        let under_way: u64 =
-            self.partials.values().map(|partial| u64::from(partial.requested)).sum();
-        if under_way.saturating_sub(stuck) > limit {
+        let limit = self.endgame_limit();
+        if self.under_way().saturating_sub(stuck) > limit {
             return 0;
         }
         (2 * limit).saturating_sub(self.wasted + self.extras)
+    }
+
+    /// Blocks that may be under way in endgame.
+    pub(super) fn endgame_limit(&self) -> u64 {
+        let share = self.layout.total_len() / u64::from(BLOCK_LEN) / ENDGAME_SHARE;
+        share.max(ENDGAME_FLOOR)
+    }
+
+    /// Blocks that are asked for.
+    pub(super) fn under_way(&self) -> u64 {
+        self.partials.values().map(|partial| u64::from(partial.requested)).sum()
     }
 }

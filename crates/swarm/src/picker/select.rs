@@ -322,6 +322,11 @@ impl Picker {
         self.wanted_left > 0 && self.extras_allowed(stuck) > 0 && self.is_endgame()
     }
 
+    /// Whether there is nothing to be done but to wait for the last few blocks, all of which are asked for.
+    pub(crate) fn awaits_the_last(&mut self) -> bool {
+        self.wanted_left > 0 && self.under_way() <= self.endgame_limit() && self.is_endgame()
+    }
+
     /// Whether every wanted block that somebody offers, and that is not reserved for a peer, is asked for or here.
     fn is_endgame(&mut self) -> bool {
         self.order.sort(&self.startable, &self.priorities, &self.availability);

@@ -277,6 +277,8 @@ impl Torrent {
         };
         let blocks = self.peers.iter().filter(stuck).map(|peer| peer.outstanding.len() as u64);
         self.stuck = blocks.sum();
+        let asked: u64 = self.peers.iter().map(|peer| peer.outstanding.len() as u64).sum();
+        self.held_up = asked > 0 && asked == self.stuck && self.picker.awaits_the_last();
         if self.stuck > 0 && self.picker.may_repeat(self.stuck) {
             self.request_from_all(now, out);
         }

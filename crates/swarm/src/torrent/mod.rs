@@ -123,6 +123,8 @@ pub struct Torrent {
     walk: Option<suggest::Walk>,
     /// Blocks asked of peers that bring none, as last counted.
     stuck: u64,
+    /// Whether the last few blocks are all asked of such peers, as last seen.
+    held_up: bool,
     /// Bytes asked for beyond the credit since it was last exhausted.
     overdraft: u64,
     /// Bytes asked for and not yet received, over all peers.
@@ -196,6 +198,7 @@ impl Torrent {
             sources: 0,
             walk: None,
             stuck: 0,
+            held_up: false,
             overdraft: 0,
             outstanding_bytes: 0,
             counters: Counters::default(),

@@ -525,6 +525,29 @@ fn a_peer_that_sends_a_byte_a_second_holds_nothing_up() {
 }
 
 #[test]
+fn the_last_blocks_are_not_left_to_those_who_bring_none() {
+    let mut t = Trace::leech();
+    let mut priorities = vec![0; PIECES as usize];
+    priorities[3] = 4;
+    t.torrent.set_priorities(t.now, &priorities, &mut t.out);
+    let crawlers = [t.fast_peer(), t.fast_peer(), t.fast_peer()];
+    for crawler in crawlers {
+        t.says(crawler, Message::HaveAll);
+        assert!(!requests(&t.says(crawler, Message::Unchoke), crawler).is_empty());
+    }
+    let honest = t.fast_peer();
+    t.says(honest, Message::HaveAll);
+    assert_eq!(requests(&t.says(honest, Message::Unchoke), honest), [], "three are asked already");
+    let mut given = Vec::new();
+    for _ in 0..5 {
+        crawlers.iter().for_each(|crawler| t.torrent.handle_progress(t.now, *crawler, 1));
+        given.extend(requests(&t.wait(Duration::from_secs(1)), honest));
+    }
+    assert!(!given.is_empty(), "nobody waits a minute for a byte a second");
+    t.torrent.check_invariants();
+}
+
+#[test]
 fn what_is_granted_while_choked_is_for_few_newcomers_at_a_time() {
     let mut t = Trace::seed();
     let (p, q, rich) = (t.fast_peer(), t.fast_peer(), t.fast_peer());

@@ -20,6 +20,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(90);
 /// A peer silent for longer than this is gone. Longer than the two minutes within which peers keep alive.
 const IDLE: Duration = Duration::from_secs(180);
 
+/// How long a peer may crawl that, with others like it, holds up the last few blocks.
+const HELD_UP: Duration = Duration::from_secs(3);
+
 impl Torrent {
     /// When [`Torrent::handle_timeout`] is to be called next; `None` if only an input can bring news.
     #[must_use]
@@ -92,7 +95,9 @@ impl Torrent {
         let waiting_since = oldest.since.max(peer.last_payload);
         // A peer that sends a byte now and then is never silent, and never brings a block.
         let crawling_since = oldest.since.max(peer.pipeline.progress());
-        let crawls = now.since(crawling_since) > SNUB_AFTER;
+        // Who waits for nothing else has no reason to wait for long.
+        let patience = if self.held_up { HELD_UP } else { SNUB_AFTER };
+        let crawls = now.since(crawling_since) > patience;
         if crawls || now.since(waiting_since) > peer.pipeline.timeout() {
             self.on_block_timeout(now, key, out);
         }

@@ -138,7 +138,10 @@ impl Tracker {
     pub(super) fn stay(&mut self, now: Instant, tier: usize) {
         if self.leaving {
             (self.leaving, self.stop_due) = (false, false);
-            self.earliest_at = now;
+            let stops = self.pending.is_some_and(|p| p.event == AnnounceEvent::Stopped);
+            if stops || self.started.is_none() {
+                self.earliest_at = now;
+            }
             if self.started.is_none() && self.pending.is_none() {
                 self.regular_at = now;
             }

@@ -195,3 +195,17 @@ fn who_has_moved_is_announced_at_once_wherever_it_is_known() {
     stops.iter().for_each(|stop| run.answer(stop, 0));
     assert!(run.announcer.is_stopped());
 }
+
+#[test]
+fn one_that_goes_and_comes_back_before_it_was_told_is_not_asked_sooner() {
+    // Of a private torrent one is told at a time: the goodbye to the second waits for the first.
+    let mut run = Run::with(&[&["http://a"], &["http://b"]], true);
+    let first = run.one();
+    run.answer(&first, 1_800);
+    run.announcer.set_hungry(true);
+    let other = if first.url == "http://a" { "http://b" } else { "http://a" };
+    run.set(&[&[other]]);
+    run.set(&[&[&first.url], &[other]]);
+    let soon: Vec<_> = run.sent().into_iter().filter(|(url, _)| *url == first.url).collect();
+    assert_eq!(soon, [], "it answered just now");
+}

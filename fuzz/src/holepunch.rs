@@ -22,7 +22,7 @@ const OURS: u8 = 4;
 const THEIRS: u8 = 11;
 
 /// Messages of one peer that may be heeded in a minute.
-const HEEDED_A_MINUTE: usize = 12;
+const HEEDED_A_MINUTE: usize = 24;
 
 struct FakePeer {
     addr: SocketAddr,

@@ -14,8 +14,8 @@ pub fn tracker_url(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let _ = check_url(text);
     let text = text.replace(SECRET, "");
-    // What is shown has no control characters: it would be the passkey without them.
-    if text.replace(char::is_control, "").contains(SECRET) {
+    // What is shown has no control characters, and schemes are written small: it would be the passkey that way.
+    if text.replace(char::is_control, "").to_lowercase().contains(SECRET) {
         return;
     }
     // Behind these the passkey would stand where a host does.

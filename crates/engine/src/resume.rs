@@ -19,7 +19,8 @@
 //! ```
 //!
 //! It is replaced as a whole: written under another name, made durable, renamed, and the rename made durable.
-//! A file that cannot be understood is set aside as `NAME.damaged`, never deleted, and all is checked.
+//! A file that cannot be understood is set aside as `NAME.damaged` (then `NAME.damaged-2` and so on, nine at most), not deleted, and all
+//! is checked.
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzed;
@@ -39,6 +40,9 @@ const MAGIC: &[u8] = b"samara resume 1\n";
 
 /// Bytes of the checksum's line.
 const CRC_LINE: usize = 9;
+
+/// Records of one torrent that are kept though they cannot be understood; then the last one is replaced.
+const MAX_ASIDE: usize = 9;
 
 /// Longest file that is read, in bytes: a million files and two million pieces fit.
 const MAX_LEN: u64 = 128 << 20;
@@ -116,13 +120,25 @@ impl Record {
             Ok(data) => Some(data),
             Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                let aside = path.with_extension("resume.damaged");
+                let aside = self.aside(&path);
                 tracing::error!(path = %path.display(), %error, "resume data is of no use; set aside");
                 // If even that fails, the next save replaces it.
                 let _ = self.keep.rename(&path, &aside);
                 None
             }
         }
+    }
+
+    /// A name for what cannot be understood: one that nothing has yet, as long as there are few.
+    fn aside(&self, path: &Path) -> PathBuf {
+        let first = path.with_extension("resume.damaged");
+        let more = (2..=MAX_ASIDE).map(|n| path.with_extension(format!("resume.damaged-{n}")));
+        let is_free = |path: &PathBuf| {
+            let read = self.keep.read(path, 1);
+            read.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        let last = path.with_extension(format!("resume.damaged-{MAX_ASIDE}"));
+        [first].into_iter().chain(more).find(is_free).unwrap_or(last)
     }
 
     fn try_load(&self, path: &Path) -> Result<ResumeData, Unusable> {
@@ -373,6 +389,18 @@ mod tests {
         record.save(&data()).unwrap();
         let whole = fs::read(record.path()).unwrap();
         let step = whole.len() / 37;
+        let aside = |n: usize| {
+            let ending = if n == 1 { String::new() } else { format!("-{n}") };
+            record.path().with_extension(format!("resume.damaged{ending}"))
+        };
+        // Each has a place of its own, for a while.
+        for n in 1..=MAX_ASIDE {
+            fs::write(record.path(), n.to_string()).unwrap();
+            assert_eq!(record.load(), None);
+        }
+        for n in 1..=MAX_ASIDE {
+            assert_eq!(fs::read_to_string(aside(n)).unwrap(), n.to_string());
+        }
         for at in (0..whole.len()).step_by(step) {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
@@ -380,7 +408,7 @@ mod tests {
             assert_eq!(record.load(), None, "flipped at {at}");
             fs::write(record.path(), &whole[..at]).unwrap();
             assert_eq!(record.load(), None, "cut at {at}");
-            assert!(record.path().with_extension("resume.damaged").exists());
+            assert_eq!(fs::read(aside(MAX_ASIDE)).unwrap(), whole[..at]);
             assert!(!record.path().exists());
         }
     }

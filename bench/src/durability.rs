@@ -12,9 +12,10 @@ use crate::memory::Warm;
 use crate::network::Network;
 use crate::payload::{Payload, Shape, Spec};
 use crate::peers::seeds::Seeds;
+use crate::run::temporary;
 use crate::units::{self, GIB, MIB};
 use anyhow::{Context, Result, ensure};
-use samara_engine::disk::{Allocation, DirStorage, FileIdentity, Storage};
+use samara_engine::disk::{Allocation, DirStorage, FileIdentity, Look, Storage};
 use samara_engine::{AddTorrent, CustomStorage, Session, SessionConfig, State};
 use samara_wire::bitfield::Bitfield;
 use samara_wire::id::FileIndex;
@@ -65,13 +66,7 @@ struct Figures {
 pub(crate) fn run(args: &DurabilityArgs) -> Result<()> {
     let network = Network::enter()?;
     interrupt::catch()?;
-    let mut temp = tempfile::Builder::new();
-    temp.prefix("samara-bench-");
-    let temp = match &args.temp {
-        Some(directory) => temp.tempdir_in(directory),
-        None => temp.tempdir(),
-    };
-    let temp = temp.context("no temporary directory")?;
+    let temp = temporary(args.temp.as_deref())?;
     let memory = rustix::fs::statfs(temp.path())?.f_type == TMPFS;
     ensure!(
         !memory || args.quick,
@@ -195,6 +190,14 @@ impl Storage for Unsynced {
 
     fn identity(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
         self.0.identity(file)
+    }
+
+    fn note(&self, file: FileIndex) -> io::Result<Option<FileIdentity>> {
+        self.0.note(file)
+    }
+
+    fn look(&self, file: FileIndex) -> io::Result<Look> {
+        self.0.look(file)
     }
 
     fn has_data(&self, file: FileIndex, offset: u64, len: u64) -> io::Result<bool> {

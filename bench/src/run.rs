@@ -11,7 +11,9 @@ use crate::scenarios::{Bench, Scenario};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Measures, prints the table and writes the report.
 pub(crate) fn transfers(args: &TransfersArgs) -> Result<()> {
@@ -27,13 +29,7 @@ pub(crate) fn transfers(args: &TransfersArgs) -> Result<()> {
     }
     let network = Network::enter()?;
     interrupt::catch()?;
-    let mut temp = tempfile::Builder::new();
-    temp.prefix("samara-bench-");
-    let temp = match &args.temp {
-        Some(directory) => temp.tempdir_in(directory),
-        None => temp.tempdir(),
-    };
-    let temp = temp.context("no temporary directory")?;
+    let temp = temporary(args.temp.as_deref())?;
     let mut left_out = Vec::new();
     let programs = Programs::find(args, network, temp.path(), &mut left_out)?;
     let versions: BTreeMap<_, _> =
@@ -93,4 +89,15 @@ pub(crate) fn readme(args: &ReadmeArgs) -> Result<()> {
     let text = fs::read_to_string(&args.readme).with_context(|| format!("cannot read {name}"))?;
     let text = readme::replace(&text, &report).with_context(|| name.to_string())?;
     fs::write(&args.readme, text).with_context(|| format!("cannot write {name}"))
+}
+
+/// A directory that is gone at the end, in `directory` or where the system has such things.
+pub(crate) fn temporary(directory: Option<&Path>) -> Result<TempDir> {
+    let mut temp = tempfile::Builder::new();
+    temp.prefix("samara-bench-");
+    let temp = match directory {
+        Some(directory) => temp.tempdir_in(directory),
+        None => temp.tempdir(),
+    };
+    temp.context("no temporary directory")
 }
